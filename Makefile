@@ -1,0 +1,45 @@
+# Everything a developer or CI runs. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Modules below the root are not part of ./... and are looped over.
+MODULES := $(dir $(filter-out ./tools/go.mod,$(shell find . -name go.mod -not -path "./.git/*")))
+TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
+FUZZTIME ?= 10s
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the command into ./bin
+	go build -o bin/ ./cmd/...
+
+test: debian check ## every test there is, as CI runs it
+	@for m in $(MODULES); do (cd $$m && go test -race -tags failpoint ./...) || exit 1; done
+
+test-short: debian ## the tests that need under two minutes, with the race detector
+	@for m in $(MODULES); do (cd $$m && go test -race -short -tags failpoint ./...) || exit 1; done
+
+check: ## vet, format, staticcheck, architecture
+	@for m in $(MODULES); do (cd $$m && go vet -tags failpoint ./... && $(TOOL) staticcheck -tags failpoint ./...) || exit 1; done
+	@bad=$$($(TOOL) gofumpt -l .); [ -z "$$bad" ] || { echo "not gofumpt-ed: $$bad"; exit 1; }
+	go test -run 'Imports|Pure|Purity' .
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@tools/fuzz $(FUZZTIME)
+
+bench: ## the benchmarks, then the download figures
+	go test -run '^$$' -bench . -benchmem ./...
+
+cover: ## coverage by package
+	go test -short -cover ./...
+
+debian: ## install the Debian packages that the tests need (root)
+	@tools/debian
+
+newcomer: ## both commands of the README, in a clean clone with an empty module cache
+	@tools/newcomer
+
+tools: ## fetch the pinned development tools
+	@cd tools && go mod download
+
+.PHONY: help build test test-short check fuzz bench cover debian newcomer tools
