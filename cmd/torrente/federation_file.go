@@ -1,0 +1,49 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"torrente/metainfo"
+)
+
+// federationFile, in the home folder, says in which federation the user is
+// enrolled. It may hold more than is read here.
+const federationFile = "federation.json"
+
+// errNotEnrolled means there is no federation file.
+var errNotEnrolled = errors.New("you are not enrolled in a federation (no " + federationFile + " in HOME): run torrente enroll first")
+
+// readFederation reads how torrents are sold in the user's federation.
+func readFederation(home string) (*metainfo.Pay, error) {
+	path := filepath.Join(home, federationFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errNotEnrolled
+	}
+	if err != nil {
+		return nil, err
+	}
+	var f struct {
+		Ledger string `json:"ledger"` // hexadecimal
+		URL    string `json:"url"`
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+	}
+	pay := &metainfo.Pay{Federation: f.URL}
+	ledger, err := hex.DecodeString(f.Ledger)
+	if err != nil || len(ledger) != len(pay.Ledger) {
+		return nil, fmt.Errorf("%s is damaged, enroll again: ledger %q is not %d hexadecimal digits", path, f.Ledger, 2*len(pay.Ledger))
+	}
+	copy(pay.Ledger[:], ledger)
+	if err := metainfo.CheckFederation(f.URL); err != nil {
+		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+	}
+	return pay, nil
+}

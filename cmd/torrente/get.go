@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"torrente/metainfo"
+	"torrente/node"
+)
+
+// getFlags are the choices of `get`.
+type getFlags struct {
+	at    address
+	dir   string
+	peers []string
+	plain bool
+	seed  bool
+}
+
+func newGet(std stdio) *cobra.Command {
+	var f getFlags
+	c := &cobra.Command{
+		Use:   "get FILE.torrent|MAGNET --dir D",
+		Short: "download a torrent",
+		Args:  exactArgs("a torrent file or magnet link"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return get(c, std, &f, args[0])
+		},
+	}
+	f.at.flags(c)
+	c.Flags().StringVar(&f.dir, "dir", ".", "the folder into which the data goes")
+	c.Flags().StringArrayVar(&f.peers, "peer", nil, "a peer to connect to, HOST:PORT (may be repeated)")
+	c.Flags().BoolVar(&f.plain, "plain", false, "be an ordinary BitTorrent client: pay nothing")
+	c.Flags().BoolVar(&f.seed, "seed", false, "go on giving to others when complete")
+	return c
+}
+
+func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
+	t, m, err := source(arg)
+	if err != nil {
+		return err
+	}
+	peers, err := resolvePeers(c.Context(), f.peers)
+	if err != nil {
+		return err
+	}
+	s, err := openSession(c, std, &f.at, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	started := time.Now()
+	n, err := s.node.Add(node.Options{
+		Torrent: t, Magnet: m, Dir: f.dir, Resume: s.home.resume(resumeName(t, m)),
+		Peers: append(peers, magnetPeers(m)...),
+	})
+	if err != nil {
+		return err
+	}
+	if err := watch(c.Context(), std, n); err != nil {
+		return interrupted(c.Context(), err)
+	}
+	sayComplete(std, n, time.Since(started))
+	if f.seed {
+		<-c.Context().Done()
+		return context.Canceled
+	}
+	return nil
+}
+
+// resumeName names the torrent in the state folder, before its metadata is
+// known by the hash of its link.
+func resumeName(t *metainfo.Torrent, m *metainfo.Magnet) [20]byte {
+	switch {
+	case t != nil:
+		return shortID(t.Info)
+	case m.V1 != nil:
+		return *m.V1
+	}
+	return [20]byte(m.V2[:20])
+}
+
+// magnetPeers are the addresses that a link names; names are not looked up, a
+// stranger wrote them.
+func magnetPeers(m *metainfo.Magnet) (out []netip.AddrPort) {
+	if m == nil {
+		return nil
+	}
+	for _, p := range m.Peers {
+		if a, err := netip.ParseAddrPort(p); err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// watch shows the progress until the torrent is complete or has stopped.
+func watch(ctx context.Context, std stdio, t *node.Torrent) error {
+	p := newProgress(std.err)
+	defer p.end()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Canceled
+		case <-t.Complete():
+			return nil
+		case <-t.Ended():
+			if err := t.Err(); err != nil {
+				return err
+			}
+			return context.Canceled
+		case <-tick.C:
+			p.show(t)
+		}
+	}
+}
+
+func sayComplete(std stdio, t *node.Torrent, took time.Duration) {
+	st := t.Status()
+	rate := float64(st.Downloaded) / max(took.Seconds(), 1e-3)
+	fmt.Fprintf(std.err, "%s: complete, %s in %s (%s/s)\n",
+		printable(t.Name()), formatSize(st.Bytes), took.Round(time.Millisecond), formatSize(int64(rate)))
+}

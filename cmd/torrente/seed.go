@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"torrente/metainfo"
+	"torrente/node"
+)
+
+func newSeed(std stdio) *cobra.Command {
+	var at address
+	var dir string
+	c := &cobra.Command{
+		Use:   "seed FILE.torrent... --dir D",
+		Short: "give the data of torrents to others",
+		Args:  atLeastOne("a torrent file"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return seed(c, std, &at, dir, args)
+		},
+	}
+	at.flags(c)
+	c.Flags().StringVar(&dir, "dir", ".", "the folder in which the data is")
+	return c
+}
+
+func seed(c *cobra.Command, std stdio, at *address, dir string, files []string) (err error) {
+	torrents := make([]*metainfo.Torrent, len(files))
+	for i, f := range files {
+		if torrents[i], err = readTorrent(f); err != nil {
+			return err
+		}
+	}
+	s, err := openSession(c, std, at, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	for _, t := range torrents {
+		if err := s.seedOne(c.Context(), std, t, dir); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(std.err, "seeding on port %d\n", s.node.Port())
+	<-c.Context().Done()
+	return context.Canceled
+}
+
+// seedOne opens a torrent whose data must be complete.
+func (s *session) seedOne(ctx context.Context, std stdio, t *metainfo.Torrent, dir string) error {
+	n, err := s.node.Add(node.Options{Torrent: t, Dir: dir, SeedOnly: true, Resume: s.home.resume(shortID(t.Info))})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return context.Canceled
+	case <-n.Ended():
+		return n.Err()
+	case <-n.Opened():
+	}
+	if st := n.Status(); st.Have < st.Pieces {
+		return fmt.Errorf("%s: %d of %d pieces in %s are missing or differ from the torrent: fetch them with torrente get --seed, or name the right folder with --dir",
+			t.Info.Name, st.Pieces-st.Have, st.Pieces, dir)
+	}
+	fmt.Fprintf(std.err, "%s: complete, %d pieces\n", printable(t.Info.Name), t.Info.NumPieces())
+	return nil
+}
+
+// shortID names a torrent in the state folder.
+func shortID(i *metainfo.Info) [20]byte {
+	id := i.ID()
+	return [20]byte(id[:20])
+}

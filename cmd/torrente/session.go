@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/spf13/cobra"
+
+	"torrente/metainfo"
+	"torrente/node"
+)
+
+// session is a running node in its home folder.
+type session struct {
+	home    home
+	node    *node.Node
+	release func()
+}
+
+// openSession takes the home folder, opens the port and starts a node.
+func openSession(c *cobra.Command, std stdio, at *address, anyFree bool) (*session, error) {
+	h, err := homeOf(c)
+	if err != nil {
+		return nil, err
+	}
+	release, err := h.take()
+	if err != nil {
+		return nil, err
+	}
+	n, err := startNode(c, std, at, anyFree)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return &session{home: h, node: n, release: release}, nil
+}
+
+func startNode(c *cobra.Command, std stdio, at *address, anyFree bool) (*node.Node, error) {
+	d, err := at.dialer()
+	if err != nil {
+		return nil, err
+	}
+	l, err := at.listen(c, anyFree)
+	if err != nil {
+		return nil, err
+	}
+	n := node.New(node.Config{
+		Listener: l, Client: "Torrente " + version, Log: logger(c, std.err),
+		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			return d.DialContext(ctx, "tcp", to.String())
+		},
+	})
+	if anyFree && n.Port() != at.port && !c.Flags().Changed("port") {
+		fmt.Fprintf(std.err, "port %d is taken: listening on %d\n", at.port, n.Port())
+	}
+	return n, nil
+}
+
+// logger writes what the node notes to stderr, if --verbose asks for it.
+func logger(c *cobra.Command, w io.Writer) *slog.Logger {
+	if v, err := c.Flags().GetBool("verbose"); err != nil || !v {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// close saves all state and lets go of the home folder.
+func (s *session) close() error {
+	defer s.release()
+	return s.node.Close()
+}
+
+// source is what a user names to be downloaded: a file or a link.
+func source(arg string) (*metainfo.Torrent, *metainfo.Magnet, error) {
+	if isMagnet(arg) {
+		m, err := metainfo.ParseMagnet(arg)
+		return nil, m, err
+	}
+	t, err := readTorrent(arg)
+	return t, nil, err
+}
+
+// resolvePeers turns HOST:PORT words into addresses.
+func resolvePeers(ctx context.Context, words []string) (out []netip.AddrPort, err error) {
+	for _, w := range words {
+		host, port, err := net.SplitHostPort(w)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--peer %s is not HOST:PORT", w)}
+		}
+		n, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--peer %s: %s is not a port", w, port)}
+		}
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			return nil, fmt.Errorf("--peer %s: the name cannot be resolved: %w", w, err)
+		}
+		for _, ip := range ips {
+			out = append(out, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
+		}
+	}
+	return out, nil
+}
+
+// interrupted turns the end of the context into the interruption that it is.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+		return context.Canceled
+	}
+	return err
+}

@@ -1,0 +1,134 @@
+package node
+
+import (
+	"time"
+
+	"torrente/swarm"
+)
+
+// loop owns the Swarm: nothing else touches it. Mail is drained whole, then
+// the effects of all of it are performed.
+func (t *Torrent) loop() {
+	defer close(t.loopDone)
+	defer t.shutdown()
+	if info := t.Info(); info != nil {
+		t.startOpening(info)
+	}
+	t.swarm.Found(t.node.cfg.Now(), t.opt.Peers, swarm.FromUser)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-t.mail.wake:
+		case <-timer.C:
+		}
+		now := t.node.cfg.Now()
+		for _, e := range t.mail.take() {
+			t.handle(now, &e)
+		}
+		if !now.Before(t.swarm.Deadline()) {
+			t.swarm.Advance(now)
+			timer.Reset(t.swarm.Deadline().Sub(now))
+			t.saveNowAndThen(now)
+		}
+		t.perform(now, t.swarm.Take())
+		t.noticeEnds()
+	}
+}
+
+func (t *Torrent) handle(now time.Time, e *event) {
+	switch e.kind {
+	case received:
+		t.swarm.Receive(now, e.peer, e.message)
+	case sent:
+		t.swarm.Sent(now, e.peer, e.count, e.bytes)
+	case verified:
+		t.swarm.Verified(now, e.verdict)
+	case call:
+		e.do()
+	}
+}
+
+// perform does what the Swarm wants done, in the order of Effects' fields.
+func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
+	if e.Metadata != nil {
+		t.learn(e.Metadata)
+	}
+	for _, l := range e.Layers {
+		if s := t.store.Load(); s != nil {
+			s.AddLayer(l.Root, l.Data)
+		}
+	}
+	if e.Limits != nil {
+		t.setLimits(e)
+	}
+	for i := range e.Send {
+		if c := t.conns[e.Send[i].Peer]; c != nil {
+			c.put(e.Send[i].Message)
+			t.touch(c)
+		}
+	}
+	for _, s := range e.Serve {
+		if c := t.conns[s.Peer]; c != nil {
+			c.put(servedBlock(s.Block))
+			t.touch(c)
+		}
+	}
+	for _, v := range e.Verify {
+		t.intakes[int(v.Block.Piece)%len(t.intakes)] <- v // has room for all buffers there are
+	}
+	for _, b := range e.Free {
+		t.node.blocks.put(b)
+	}
+	for _, a := range e.Dial {
+		t.tasks.Go(func() { t.dial(a) })
+	}
+	for _, c := range t.touched {
+		c.queued = false
+		c.flush()
+	}
+	t.touched = t.touched[:0]
+	for _, d := range e.Drop {
+		if c := t.conns[d.Peer]; c != nil {
+			t.node.cfg.Log.Debug("drop", "peer", c.net.RemoteAddr(), "why", d.Why)
+			c.close()
+		}
+	}
+}
+
+// touch notes a connection that has something to write.
+func (t *Torrent) touch(c *conn) {
+	if !c.queued {
+		c.queued = true
+		t.touched = append(t.touched, c)
+	}
+}
+
+func (t *Torrent) setLimits(e *swarm.Effects) {
+	t.limits = *e.Limits
+	for _, c := range t.conns {
+		c.setLimits(t.limits)
+	}
+}
+
+// noticeEnds tells others, once, that the torrent is complete or has stopped.
+func (t *Torrent) noticeEnds() {
+	if t.swarm.Complete() && !isClosed(t.complete) {
+		close(t.complete)
+	}
+	if why := t.swarm.Stopped(); why != nil && !isClosed(t.ended) {
+		t.setErr(why)
+		close(t.ended)
+	}
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

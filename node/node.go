@@ -1,0 +1,161 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"torrente/piece"
+	"torrente/swarm"
+)
+
+// Config is what a Node is made of.
+type Config struct {
+	// Listener accepts peers; nil: only outgoing connections.
+	Listener net.Listener
+	// Dial connects to a peer; nil: TCP from any address.
+	Dial func(context.Context, netip.AddrPort) (net.Conn, error)
+	// Now is the clock; nil: the system's.
+	Now func() time.Time
+	// Log is for the operator; nil: nothing is logged.
+	Log *slog.Logger
+	// Client is our name and version, as other clients show it.
+	Client string
+	// Blocks bounds the received blocks in memory, 16 KiB each; 0: 1,024.
+	Blocks int
+}
+
+// Node holds torrents and the connections to their peers.
+type Node struct {
+	cfg    Config
+	id     [20]byte
+	blocks *pool // of received blocks
+	chunks *pool // of what is written at once
+
+	ctx   context.Context
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
+	mu       sync.Mutex // guards the following
+	torrents map[[20]byte]*Torrent
+	lastPeer swarm.PeerID
+	guests   int // connections whose handshake is not done
+}
+
+// maxGuests bounds the incoming connections whose handshake is not done.
+const maxGuests = 64
+
+// peerIDPrefix names the client in the peer id, in the style of Azureus.
+const peerIDPrefix = "-TR0001-"
+
+// New makes a Node and starts to accept. Close must follow.
+func New(cfg Config) *Node {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Dial == nil {
+		var d net.Dialer
+		cfg.Dial = func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+			return d.DialContext(ctx, "tcp", a.String())
+		}
+	}
+	if cfg.Blocks == 0 {
+		cfg.Blocks = 1024
+	}
+	n := &Node{
+		cfg: cfg, torrents: map[[20]byte]*Torrent{},
+		blocks: newPool(piece.BlockSize, cfg.Blocks), chunks: newPool(chunkSize, 128),
+	}
+	copy(n.id[:], peerIDPrefix)
+	rand.Read(n.id[len(peerIDPrefix):])
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	if cfg.Listener != nil {
+		n.tasks.Go(n.accept)
+	}
+	return n
+}
+
+// Port is where we listen; 0: nowhere.
+func (n *Node) Port() uint16 {
+	if n.cfg.Listener == nil {
+		return 0
+	}
+	a, err := netip.ParseAddrPort(n.cfg.Listener.Addr().String())
+	if err != nil {
+		return 0
+	}
+	return a.Port()
+}
+
+// ID is our peer id.
+func (n *Node) ID() [20]byte { return n.id }
+
+// Close ends all torrents, saves their state, and waits for everything that
+// was started.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	open := map[*Torrent]bool{}
+	for _, t := range n.torrents {
+		open[t] = true
+	}
+	n.mu.Unlock()
+	var errs []error
+	for t := range open {
+		errs = append(errs, t.Close())
+	}
+	n.stop()
+	if n.cfg.Listener != nil {
+		n.cfg.Listener.Close()
+	}
+	n.tasks.Wait()
+	return errors.Join(errs...)
+}
+
+// register makes a torrent known under its info-hashes.
+func (n *Node) register(t *Torrent) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range t.hashes {
+		if n.torrents[h] != nil {
+			return fmt.Errorf("%s is already open in this node", t.Name())
+		}
+	}
+	for _, h := range t.hashes {
+		n.torrents[h] = t
+	}
+	return nil
+}
+
+func (n *Node) unregister(t *Torrent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, h := range t.hashes {
+		delete(n.torrents, h)
+	}
+}
+
+func (n *Node) find(infoHash [20]byte) *Torrent {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.torrents[infoHash]
+}
+
+func (n *Node) nextPeer() swarm.PeerID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lastPeer++
+	return n.lastPeer
+}
+
+// workers is how many goroutines verify the blocks of one torrent.
+func workers() int { return runtime.GOMAXPROCS(0) }

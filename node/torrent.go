@@ -1,0 +1,310 @@
+package node
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"torrente/metainfo"
+	"torrente/peerwire"
+	"torrente/piece/store"
+	"torrente/swarm"
+)
+
+// Options is what a torrent is opened with.
+type Options struct {
+	// Torrent is a torrent file; without it Magnet names what to fetch.
+	Torrent *metainfo.Torrent
+	Magnet  *metainfo.Magnet
+	// Dir is the folder below which the files are.
+	Dir string
+	// Resume is the path of the resume record.
+	Resume string
+	// SeedOnly opens files for reading alone.
+	SeedOnly bool
+	// Peers are dialled at once and again.
+	Peers []netip.AddrPort
+}
+
+// Torrent is an open torrent.
+type Torrent struct {
+	node   *Node
+	opt    Options
+	hashes [][20]byte // under which peers know it; the first is the one we use
+	mail   *mailbox
+	store  atomic.Pointer[store.Store] // nil until the metadata is known
+
+	// complete is closed when all pieces are verified, ended when the loop is
+	// over, failed when it was stopped by an error.
+	complete, opened, ended chan struct{}
+	cancel                  context.CancelFunc
+	ctx                     context.Context
+	tasks                   sync.WaitGroup // dials, checks and saves
+	workers                 sync.WaitGroup
+	loopDone                chan struct{}
+
+	// What follows belongs to the loop.
+	swarm    *swarm.Swarm
+	conns    map[swarm.PeerID]*conn
+	touched  []*conn // to be flushed after the drain
+	limits   peerwire.Limits
+	intakes  []chan swarm.Verification
+	checking atomic.Pointer[Checking]
+	saved    savedState
+
+	mu   sync.Mutex // guards the following
+	err  error
+	info *metainfo.Info
+}
+
+// Checking is how far the check of files on disk is.
+type Checking struct{ Done, Pieces int }
+
+// Add opens a torrent and starts it.
+func (n *Node) Add(opt Options) (*Torrent, error) {
+	t := &Torrent{
+		node: n, opt: opt, mail: newMailbox(), conns: map[swarm.PeerID]*conn{},
+		complete: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
+	}
+	t.ctx, t.cancel = context.WithCancel(n.ctx)
+	if opt.Torrent != nil {
+		t.info = opt.Torrent.Info
+		t.hashes = infoHashes(t.info)
+	} else {
+		t.hashes = magnetHashes(opt.Magnet)
+	}
+	if len(t.hashes) == 0 {
+		return nil, errors.New("the link names no torrent: it has neither btih nor btmh")
+	}
+	if err := n.register(t); err != nil {
+		return nil, err
+	}
+	t.swarm = swarm.New(t.swarmConfig())
+	go t.loop()
+	return t, nil
+}
+
+func (t *Torrent) swarmConfig() swarm.Config {
+	c := swarm.Config{Self: t.node.id, Client: t.node.cfg.Client, Port: t.node.Port(), Seed: rand.Uint64()}
+	if t.opt.Torrent != nil {
+		c.Info, c.Layers = t.opt.Torrent.Info, t.opt.Torrent.Layers
+	} else {
+		c.Proves = proves(t.opt.Magnet)
+	}
+	return c
+}
+
+// proves tells whether a raw info dictionary is the one that a link names, by
+// every hash that the link has; nothing is parsed before.
+func proves(m *metainfo.Magnet) func([]byte) bool {
+	return func(raw []byte) bool {
+		return (m.V1 == nil || sha1.Sum(raw) == *m.V1) && (m.V2 == nil || sha256.Sum256(raw) == *m.V2)
+	}
+}
+
+// infoHashes are the hashes of handshakes: v1, and v2 cut to 20 bytes.
+func infoHashes(info *metainfo.Info) (out [][20]byte) {
+	if info.HasV1 {
+		out = append(out, info.HashV1())
+	}
+	if info.HasV2 {
+		h := info.HashV2()
+		out = append(out, [20]byte(h[:20]))
+	}
+	return out
+}
+
+func magnetHashes(m *metainfo.Magnet) (out [][20]byte) {
+	if m.V1 != nil {
+		out = append(out, *m.V1)
+	}
+	if m.V2 != nil {
+		out = append(out, [20]byte(m.V2[:20]))
+	}
+	return out
+}
+
+func (t *Torrent) isHash(h [20]byte) bool {
+	for _, x := range t.hashes {
+		if x == h {
+			return true
+		}
+	}
+	return false
+}
+
+// handshake is what we say first.
+func (t *Torrent) handshake(infoHash [20]byte) peerwire.Handshake {
+	h := peerwire.Handshake{InfoHash: infoHash, PeerID: t.node.id}
+	h.Set(peerwire.FeatureExtended)
+	h.Set(peerwire.FeatureFast)
+	if info := t.Info(); info != nil && info.HasV2 {
+		h.Set(peerwire.FeatureV2)
+	}
+	return h
+}
+
+// answerHash is the info-hash with which we answer: a peer that came with the
+// v1 hash of a hybrid and understands v2 is answered with the v2 hash, which
+// moves the connection to v2 (BEP 52 "upgrade path").
+func (t *Torrent) answerHash(theirs *peerwire.Handshake) [20]byte {
+	if len(t.hashes) == 2 && theirs.Has(peerwire.FeatureV2) {
+		return t.hashes[1]
+	}
+	return theirs.InfoHash
+}
+
+// Name is the torrent's name, as far as known.
+func (t *Torrent) Name() string {
+	if info := t.Info(); info != nil {
+		return info.Name
+	}
+	if t.opt.Magnet.Name != "" {
+		return t.opt.Magnet.Name
+	}
+	return fmt.Sprintf("%x", t.hashes[0])
+}
+
+// Info is the metadata; nil while it is unknown.
+func (t *Torrent) Info() *metainfo.Info {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.info
+}
+
+// Complete is closed when all pieces are verified.
+func (t *Torrent) Complete() <-chan struct{} { return t.complete }
+
+// Opened is closed when the files are open and checked.
+func (t *Torrent) Opened() <-chan struct{} { return t.opened }
+
+// Ended is closed when the torrent has stopped; Err says why.
+func (t *Torrent) Ended() <-chan struct{} { return t.ended }
+
+// Err is the error that stopped the torrent.
+func (t *Torrent) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// Checking is how far the check of files on disk is; nil when none runs.
+func (t *Torrent) Checking() *Checking { return t.checking.Load() }
+
+// Found adds addresses of peers.
+func (t *Torrent) Found(addrs []netip.AddrPort, from swarm.Source) {
+	t.tell(func(now time.Time) { t.swarm.Found(now, addrs, from) })
+}
+
+// Status tells where things stand; the zero Status after the end.
+func (t *Torrent) Status() (st swarm.Status) {
+	done := make(chan struct{})
+	if t.tell(func(time.Time) { st = t.swarm.Status(); close(done) }) {
+		select {
+		case <-done:
+		case <-t.loopDone:
+		}
+	}
+	return st
+}
+
+// tell runs f in the loop.
+func (t *Torrent) tell(f func(now time.Time)) bool {
+	return t.mail.post(event{kind: call, do: func() { f(t.node.cfg.Now()) }})
+}
+
+// fail stops the torrent because of an error that no retry mends.
+func (t *Torrent) fail(err error) {
+	t.tell(func(time.Time) {
+		t.setErr(err)
+		t.swarm.Stop(err)
+	})
+}
+
+func (t *Torrent) setErr(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// run is a connection's life, from handshake to end.
+func (t *Torrent) run(c net.Conn, about swarm.Peer) {
+	id := t.node.nextPeer()
+	var cn *conn
+	joined := make(chan struct{})
+	ok := t.tell(func(now time.Time) {
+		defer close(joined)
+		cn = newConn(c, id, t, t.limits)
+		t.conns[id] = cn
+		t.swarm.Join(now, id, about)
+	})
+	if ok {
+		select {
+		case <-joined:
+		case <-t.ctx.Done(): // the loop may still take it in; shutdown closes it then
+			c.Close()
+			return
+		}
+	}
+	if cn == nil {
+		c.Close()
+		return
+	}
+	t.converse(cn)
+}
+
+// converse runs reader and writer until one of them ends.
+func (t *Torrent) converse(cn *conn) {
+	var readErr, writeErr error
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		writeErr = cn.write()
+		cn.close()
+	})
+	readErr = cn.read()
+	cn.close()
+	writer.Wait()
+	t.node.cfg.Log.Debug("connection ended", "peer", cn.net.RemoteAddr(), "read", readErr, "write", writeErr)
+	t.tell(func(now time.Time) {
+		delete(t.conns, cn.id)
+		t.swarm.Leave(now, cn.id)
+	})
+}
+
+// dial opens a connection that the swarm asked for.
+func (t *Torrent) dial(addr netip.AddrPort) {
+	ctx, cancel := context.WithTimeout(t.ctx, handshakeTime)
+	defer cancel()
+	c, err := t.node.cfg.Dial(ctx, addr)
+	var peer swarm.Peer
+	if err == nil {
+		peer, err = t.greet(c)
+	}
+	if err != nil {
+		if c != nil {
+			c.Close()
+		}
+		t.node.cfg.Log.Debug("dial", "peer", addr, "err", err)
+		t.tell(func(now time.Time) { t.swarm.FailedDial(now, addr) })
+		return
+	}
+	peer.Addr = addr // as it was found, so that it is known again
+	t.run(c, peer)
+}
+
+// Close stops the torrent, saves its state and closes its files.
+func (t *Torrent) Close() error {
+	t.cancel()
+	<-t.loopDone
+	return t.Err()
+}

@@ -1,0 +1,169 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"torrente/metainfo"
+)
+
+// maxOpen is how many files of a torrent are held open at once.
+const maxOpen = 256
+
+// ErrNotRegular says that something else stands where a file should: a pipe
+// or a device would block or do harm when opened as data.
+var ErrNotRegular = errors.New("not a regular file")
+
+// files are a torrent's files below one folder, opened when first needed.
+type files struct {
+	root     *os.Root
+	list     []metainfo.File
+	writable bool
+
+	mu sync.Mutex // guards the following
+	// open holds the handles; a handle in use (users > 0) is never closed.
+	open  map[int]*handle
+	clock uint64 // counts uses, for closing the least recently used
+}
+
+type handle struct {
+	file     *os.File
+	writable bool
+	users    int
+	used     uint64
+}
+
+func openFiles(dir string, list []metainfo.File, writable bool) (*files, error) {
+	if writable {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return nil, err
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &files{root: root, list: list, writable: writable, open: map[int]*handle{}}, nil
+}
+
+func (f *files) name(i int) string { return filepath.Join(f.list[i].Path...) }
+
+// acquire returns an open file; release must follow. Reading does not create.
+func (f *files) acquire(i int, write bool) (*handle, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clock++
+	if h := f.open[i]; h != nil && (h.writable || !write) {
+		h.users++
+		h.used = f.clock
+		return h, nil
+	}
+	h, err := f.openOne(i, write)
+	if err != nil {
+		return nil, err
+	}
+	h.users, h.used = 1, f.clock
+	if old := f.open[i]; old != nil { // readers keep their handle until they let go of it
+		f.retire(i, old)
+	}
+	f.open[i] = h
+	f.evict()
+	return h, nil
+}
+
+func (f *files) release(h *handle) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h.users--; h.users == 0 && h.used == 0 {
+		h.file.Close()
+	}
+}
+
+// openOne opens or creates one file. O_NONBLOCK keeps a pipe from blocking the
+// open, before fstat refuses it; os.Root refuses what lies outside.
+func (f *files) openOne(i int, write bool) (*handle, error) {
+	name, flag := f.name(i), os.O_RDONLY|syscall.O_NONBLOCK
+	if write {
+		flag = os.O_RDWR | os.O_CREATE | syscall.O_NONBLOCK
+		if err := f.root.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			return nil, err
+		}
+	}
+	mode := fs.FileMode(0o666)
+	if f.list[i].Executable {
+		mode = 0o777
+	}
+	file, err := f.root.OpenFile(name, flag, mode)
+	if err != nil {
+		return nil, err
+	}
+	st, err := file.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", filepath.Join(f.root.Name(), name), ErrNotRegular)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return &handle{file: file, writable: write}, nil
+}
+
+// evict closes the least recently used files that nobody holds.
+func (f *files) evict() {
+	for len(f.open) > maxOpen {
+		oldest := -1
+		for i, h := range f.open {
+			if h.users == 0 && (oldest < 0 || h.used < f.open[oldest].used) {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			return
+		}
+		f.retire(oldest, f.open[oldest])
+	}
+}
+
+// retire takes a handle out; it is closed now or by its last user.
+func (f *files) retire(i int, h *handle) {
+	delete(f.open, i)
+	if h.used = 0; h.users == 0 {
+		h.file.Close()
+	}
+}
+
+// close closes every file. Nothing may be in use.
+func (f *files) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, h := range f.open {
+		f.retire(i, h)
+	}
+	return f.root.Close()
+}
+
+// sync forces what was written to the disk.
+func (f *files) sync() error {
+	f.mu.Lock()
+	held := make([]*handle, 0, len(f.open))
+	for _, h := range f.open {
+		if h.writable {
+			h.users++
+			held = append(held, h)
+		}
+	}
+	f.mu.Unlock()
+	var first error
+	for _, h := range held {
+		if err := h.file.Sync(); err != nil && first == nil {
+			first = err
+		}
+		f.release(h)
+	}
+	return first
+}

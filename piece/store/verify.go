@@ -1,0 +1,80 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"sort"
+
+	"torrente/metainfo"
+	"torrente/piece"
+)
+
+// zeros is what padding reads as.
+var zeros [piece.BlockSize]byte
+
+// matchV1 compares the SHA-1 of a piece, padding included; true if there is no
+// v1 part. The draft's hash has seen all blocks.
+func (s *Store) matchV1(index int, d *draft) bool {
+	if d.sha == nil {
+		return true
+	}
+	for pad := s.layout.Span(index) - s.layout.Size(index); pad > 0; pad -= piece.BlockSize {
+		d.sha.Write(zeros[:min(pad, piece.BlockSize)])
+	}
+	var sum [sha1.Size]byte
+	return bytes.Equal(d.sha.Sum(sum[:0]), s.info.Pieces[index*sha1.Size:][:sha1.Size])
+}
+
+// matchV2 compares the merkle root of a piece; true if there is no v2 part, or
+// if the v1 part alone can be checked, since the layers are unknown.
+func (s *Store) matchV2(index int, d *draft) bool {
+	if d.leaves == nil {
+		return true
+	}
+	f, k := s.fileOf(index)
+	if f.Length <= s.info.PieceLength { // no layer: the root is over the file's own blocks (BEP 52)
+		return metainfo.Root(d.leaves, [32]byte{}) == f.Root
+	}
+	s.mu.RLock()
+	layer := s.layers[f.Root]
+	s.mu.RUnlock()
+	if len(layer) < (k+1)*sha256.Size {
+		return s.info.HasV1
+	}
+	return pieceRoot(d.leaves, s.info.PieceLength) == [32]byte(layer[k*sha256.Size:])
+}
+
+// fileOf finds the file to which a piece of a v2 torrent belongs, and which of
+// the file's pieces it is.
+func (s *Store) fileOf(index int) (f *metainfo.File, k int) {
+	at := s.layout.Start(index)
+	list := s.info.Files
+	i := sort.Search(len(list), func(i int) bool { return list[i].Offset+list[i].Length > at })
+	return &list[i], int((at - list[i].Offset) / s.info.PieceLength)
+}
+
+// pieceRoot is a piece's hash in the piece layer: over the hashes of its
+// blocks, and zeros up to the blocks of a whole piece (BEP 52).
+func pieceRoot(leaves []byte, pieceLength int64) [32]byte {
+	var t metainfo.Tree
+	for ; len(leaves) > 0; leaves = leaves[sha256.Size:] {
+		t.Add([32]byte(leaves))
+	}
+	return t.Root(metainfo.LayerOf(pieceLength), [32]byte{})
+}
+
+// Check reads a whole piece from disk and reports whether it is right. A piece
+// with a missing file, or one that ends early, is not; other errors of the
+// disk are returned.
+func (s *Store) Check(index int) (bool, error) {
+	in := s.NewIntake(0, func([]byte) {})
+	d := in.draft(uint32(index))
+	if err := in.readBack(index, d); err != nil {
+		if isAbsent(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	return s.matchV1(index, d) && s.matchV2(index, d), nil
+}

@@ -1,0 +1,151 @@
+package swarm
+
+import (
+	"net/netip"
+	"time"
+
+	"torrente/peerwire"
+	"torrente/piece"
+)
+
+// Peer is what the handshake told of a connection.
+type Peer struct {
+	Addr     netip.AddrPort
+	ID       [20]byte
+	Outgoing bool // we dialled
+	Extended bool // BEP 10
+	Fast     bool // BEP 6
+	V2       bool // BEP 52
+}
+
+// peer is a connection.
+type peer struct {
+	id      PeerID
+	about   Peer
+	joined  time.Time
+	dropped bool // asked to be closed: nothing more is sent or heard
+
+	lastHeard, lastSent time.Time
+
+	// What it has. Before the metadata is known, early holds what it said.
+	has   *piece.Bitfield
+	early earlyPieces
+	lacks int // pieces that it has and we lack: 0 makes us not interested
+
+	// The four flags of BEP 3.
+	choking, interested    bool // it us
+	weChoke, weInterested  bool // we it
+	chokeChanged           time.Time
+	wantsNothing, snubbing bool // upload only (BEP 21); asked and silent
+
+	// Downloading.
+	asked     requests // blocks asked for, in order
+	depth     int      // how many to keep asked
+	delivered int64    // bytes of blocks that were asked for
+	unwanted  int      // blocks that were not
+	since     time.Time
+	down      meter
+
+	// Uploading.
+	queue   requests // blocks it asked for, not yet handed on
+	serving int      // blocks handed on and not yet Sent
+	refused int      // requests that could not be served
+	up      meter
+
+	ext extensions
+}
+
+// earlyPieces is what a peer said it has before we knew how many there are.
+type earlyPieces struct {
+	bits  []byte
+	all   bool
+	haves []uint32
+	told  bool // it has our answer already: no bitfield may follow
+}
+
+// maxEarlyHaves bounds the have messages kept while metadata is unknown.
+const maxEarlyHaves = 4096
+
+// firstDepth is how many blocks are asked of a new peer at once.
+const firstDepth = 16
+
+func newPeer(now time.Time, id PeerID, about Peer) *peer {
+	return &peer{
+		id: id, about: about, joined: now, lastHeard: now, lastSent: now,
+		choking: true, weChoke: true, chokeChanged: now, depth: firstDepth,
+		ext: extensions{reqq: defaultReqq},
+	}
+}
+
+// requests is a queue of blocks, first in, first out, from which any can be
+// taken. It keeps its memory.
+type requests struct {
+	list []piece.Block
+	head int
+}
+
+func (r *requests) len() int { return len(r.list) - r.head }
+
+func (r *requests) push(b piece.Block) {
+	if r.head > 0 && len(r.list) == cap(r.list) {
+		n := copy(r.list, r.list[r.head:])
+		r.list, r.head = r.list[:n], 0
+	}
+	r.list = append(r.list, b)
+}
+
+func (r *requests) pop() piece.Block {
+	b := r.list[r.head]
+	if r.head++; r.head == len(r.list) {
+		r.list, r.head = r.list[:0], 0
+	}
+	return b
+}
+
+// take removes b and reports whether it was there. Answers come nearly in
+// order, so the search is short.
+func (r *requests) take(b piece.Block) bool {
+	for i := r.head; i < len(r.list); i++ {
+		if r.list[i] == b {
+			copy(r.list[r.head+1:i+1], r.list[r.head:i])
+			r.pop()
+			return true
+		}
+	}
+	return false
+}
+
+func (r *requests) has(b piece.Block) bool {
+	for _, x := range r.list[r.head:] {
+		if x == b {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *requests) clear() { r.list, r.head = r.list[:0], 0 }
+
+// meter is a rate in bytes a second, averaged over some seconds.
+type meter struct {
+	sum  int64 // since the last tick
+	rate float64
+}
+
+func (m *meter) add(n int) { m.sum += int64(n) }
+
+// tick is called every second or so.
+func (m *meter) tick(elapsed time.Duration) {
+	if s := elapsed.Seconds(); s > 0 {
+		m.rate += (float64(m.sum)/s - m.rate) / 4
+		m.sum = 0
+	}
+	if m.rate < 1 {
+		m.rate = 0
+	}
+}
+
+// blockOf reads the block that a request, cancel, reject or piece names.
+func blockOf(m *peerwire.Message) piece.Block {
+	return piece.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}
+}
