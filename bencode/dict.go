@@ -55,12 +55,14 @@ func (d *Dict) Index(v Value) error {
 		}
 		d.entries = append(d.entries, e)
 	}
+	// Only where Limits.Unsorted let it pass.
 	if !sorted {
 		slices.SortFunc(d.entries, d.compare)
 	}
 	return nil
 }
 
+// count is the number of entries of d.raw.
 func (d Dict) count() (n int) {
 	for at := 1; d.raw[at] != 'e'; n++ {
 		at = skip(d.raw, skip(d.raw, at))
@@ -101,7 +103,7 @@ func compareString(a string, b []byte) int {
 // Has tells whether the key is there, whatever its value is.
 func (d Dict) Has(key string) bool { return d.Get(key).Kind() != 0 }
 
-// All are the entries, by key.
+// All are the entries, in the order of their keys, whatever order they came in.
 func (d Dict) All() iter.Seq2[[]byte, Value] {
 	return func(yield func([]byte, Value) bool) {
 		for _, e := range d.entries {
@@ -143,6 +145,7 @@ func (d Dict) Dict(key string) (Dict, error) {
 	return sub, named(key, err)
 }
 
+// named adds to an error which value it is about.
 func named(key string, err error) error {
 	if err != nil {
 		return fmt.Errorf("%q %w", key, err)

@@ -34,7 +34,7 @@ func tree(v any) (any, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
-	case []byte:
+	case []byte: // nil too, which the library would leave out with its key
 		return string(v), nil
 	case int:
 		return int64(v), nil
@@ -43,6 +43,8 @@ func tree(v any) (any, error) {
 	case uint32:
 		return int64(v), nil
 	case Raw:
+		// What we embed was within the limits of its source; here it only has to
+		// be one value, so that what follows stays in its place.
 		anything := Limits{Size: math.MaxInt32, Depth: MaxDepth, Tokens: math.MaxInt32, String: math.MaxInt32, Unsorted: true}
 		if err := Check(v, anything); err != nil {
 			return nil, fmt.Errorf("encode a raw value: %w", err)

@@ -46,6 +46,8 @@ func Check(b []byte, lim Limits) error {
 	return err
 }
 
+// scanner walks over the input once. What is open is on a stack of fixed size,
+// since a stack that grows with the input, Go's own too, is what bombs aim at.
 type scanner struct {
 	b      []byte
 	at     int // next byte to look at; where an error is
@@ -83,6 +85,8 @@ func (s *scanner) token() error {
 	if s.tokens++; s.tokens > s.lim.Tokens {
 		return fmt.Errorf("more than %d values: %w", s.lim.Tokens, ErrLimit)
 	}
+	// In a dictionary keys and values alternate. The value counts as come when
+	// it begins: if it is a list or dictionary, the next key is read after its end.
 	if s.depth > 0 {
 		if f := &s.stack[s.depth-1]; f.dict {
 			if !f.wantValue {
@@ -103,6 +107,7 @@ func (s *scanner) token() error {
 	return ErrSyntax
 }
 
+// open begins a list or dictionary.
 func (s *scanner) open(dict bool) error {
 	if s.depth >= s.lim.Depth {
 		return fmt.Errorf("nested deeper than %d: %w", s.lim.Depth, ErrLimit)
@@ -136,6 +141,7 @@ func (s *scanner) end() error {
 	return nil
 }
 
+// key takes a key. It must be a string, and not have come before.
 func (s *scanner) key(f *frame) error {
 	if c := s.b[s.at]; c < '0' || c > '9' {
 		return fmt.Errorf("a key must be a string: %w", ErrSyntax)
@@ -156,6 +162,8 @@ func (s *scanner) key(f *frame) error {
 	return nil
 }
 
+// order compares a key with the one before. Sorted keys tell at once whether
+// one comes twice; of others that is known at the end.
 func (s *scanner) order(f *frame, k span) error {
 	switch c := bytes.Compare(s.bytes(f.last), s.bytes(k)); {
 	case c == 0:
@@ -203,7 +211,7 @@ func (s *scanner) integer() error {
 	first := j
 	var v uint64
 	for ; j < len(s.b) && s.b[j] >= '0' && s.b[j] <= '9'; j++ {
-		if j-first >= 19 {
+		if j-first >= 19 { // 19 digits fit a uint64, 20 may not
 			return fmt.Errorf("an integer beyond 64 bits: %w", ErrLimit)
 		}
 		v = v*10 + uint64(s.b[j]-'0')

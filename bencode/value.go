@@ -81,6 +81,7 @@ func (v Value) Kind() Kind {
 	return kind(v.raw[0])
 }
 
+// kind is told by the first byte.
 func kind(c byte) Kind {
 	switch c {
 	case 'i':
@@ -95,6 +96,7 @@ func kind(c byte) Kind {
 	return String
 }
 
+// want distinguishes what is not there from what is not what it should be.
 func (v Value) want(k Kind) error {
 	switch have := v.Kind(); have {
 	case k:

@@ -41,37 +41,50 @@ func ParseMagnet(s string) (*Magnet, error) {
 	case len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme):
 		return nil, refusef("magnet link: it does not begin with %q", scheme)
 	}
-	m := &Magnet{}
-	var trackers, seeds, peers urls
+	var r magnetReader
 	for part := range strings.SplitSeq(s[len(scheme):], "&") {
 		key, value, err := parameter(part)
 		if err != nil {
 			return nil, refusef("magnet link: %.80q is not escaped properly", part)
 		}
-		switch key {
-		case "xt":
-			if err := m.topic(value); err != nil {
-				return nil, refusef("magnet link: %w", err)
-			}
-		case "dn":
-			if m.Name == "" {
-				m.Name = strings.ToValidUTF8(value, "_")
-			}
-		case "tr":
-			trackers.add(value)
-		case "ws":
-			seeds.add(value)
-		case "x.pe":
-			if validPeer(value) {
-				peers.add(value)
-			}
+		if err := r.take(key, value); err != nil {
+			return nil, refusef("magnet link: %w", err)
 		}
 	}
-	m.Trackers, m.WebSeeds, m.Peers = trackers.seen, seeds.seen, peers.seen
+	m := &r.Magnet
+	m.Trackers, m.WebSeeds, m.Peers = r.trackers.seen, r.seeds.seen, r.peers.seen
 	if m.V1 == nil && m.V2 == nil {
 		return nil, refusef("magnet link: it has no BitTorrent hash (xt=urn:btih:... or xt=urn:btmh:...)")
 	}
 	return m, nil
+}
+
+// magnetReader collects what a link says, in whatever order.
+type magnetReader struct {
+	Magnet
+	trackers, seeds, peers urls
+}
+
+// take takes a parameter. Only a topic can make it fail: without the right hash
+// the link is worthless, without the rest it is just slower.
+func (r *magnetReader) take(key, value string) error {
+	switch key {
+	case "xt":
+		return r.topic(value)
+	case "dn":
+		if r.Name == "" {
+			r.Name = strings.ToValidUTF8(value, "_")
+		}
+	case "tr":
+		r.trackers.add(value)
+	case "ws":
+		r.seeds.add(value)
+	case "x.pe":
+		if validPeer(value) {
+			r.peers.add(value)
+		}
+	}
+	return nil
 }
 
 // parameter splits and unescapes key=value, and drops the key's number.
@@ -115,6 +128,7 @@ func (m *Magnet) topic(s string) error {
 	return nil
 }
 
+// hashV1 decodes either spelling of a v1 hash.
 func hashV1(s string) (h [20]byte, ok bool) {
 	var b []byte
 	var err error

@@ -57,6 +57,7 @@ func parseInfo(v bencode.Value) (*Info, error) {
 	return p.info, nil
 }
 
+// infoParser fills info step by step; each step relies on those before it.
 type infoParser struct {
 	info *Info
 	dict bencode.Dict
@@ -87,6 +88,7 @@ func (p *infoParser) version() error {
 	return bencode.Check(p.info.Raw, strict)
 }
 
+// header reads what stands beside the files.
 func (p *infoParser) header() error {
 	name, err := p.dict.Bytes("name.utf-8")
 	if err != nil {
@@ -112,6 +114,7 @@ func (p *infoParser) header() error {
 	return checkPieceLength(p.info.PieceLength, p.info.HasV2)
 }
 
+// checkPieceLength applies BEP 3, which bounds nothing, or BEP 52.
 func checkPieceLength(n int64, v2 bool) error {
 	switch {
 	case n <= 0 || n > MaxPieceLength:
@@ -201,6 +204,7 @@ func (p *infoParser) files() (err error) {
 		last := p.info.Files[n-1]
 		p.info.Length = last.Offset + last.Length
 	}
+	// Nobody could announce or verify a piece of it.
 	if p.info.Length == 0 {
 		return errors.New("it has no data: there is no file that is not empty")
 	}

@@ -74,6 +74,7 @@ func NewPlan(name string, files []File, o Options) (*Plan, error) {
 // single tells whether the torrent is one file without a folder.
 func (p *Plan) single() bool { return len(p.Files) == 1 && len(p.Files[0].Path) == 1 }
 
+// check refuses what no piece length can help.
 func (p *Plan) check() error {
 	if !p.V1 && !p.V2 {
 		return errors.New("a torrent is v1, v2 or both")
@@ -111,6 +112,7 @@ func (p *Plan) check() error {
 func (p *Plan) checkPieceLength() error {
 	// Only a power of two divides into blocks in every program; BEP 3 just
 	// recommends it.
+	// (The reason is given anew: it names a key of the dictionary.)
 	if err := checkPieceLength(p.PieceLength, true); err != nil {
 		return fmt.Errorf("the piece length is %d bytes, it must be a power of two from %d to %d", p.PieceLength, BlockLength, MaxPieceLength)
 	}

@@ -107,6 +107,8 @@ func webSeeds(v bencode.Value) (out []string) {
 // urls takes each URL once, and no more than maxURLs.
 type urls struct{ seen []string }
 
+// take takes a value if it is a string; anything else is nobody's URL.
+
 func (u *urls) take(v bencode.Value) string {
 	if len(u.seen) >= maxURLs {
 		return ""
@@ -118,6 +120,7 @@ func (u *urls) take(v bencode.Value) string {
 	return u.add(string(b))
 }
 
+// add returns the URL, or nothing if it is not to be used.
 func (u *urls) add(s string) string {
 	s = strings.TrimSpace(s)
 	if s == "" || len(s) > 2048 || len(u.seen) >= maxURLs || slices.Contains(u.seen, s) {

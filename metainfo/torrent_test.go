@@ -271,37 +271,6 @@ func TestDeepTreesAreRefused(t *testing.T) {
 	}
 }
 
-// A layer that a hundred thousand files share is hashed once.
-func TestSharedLayerIsHashedOnce(t *testing.T) {
-	layer := flat(randomHashes(1, 10_000))
-	root := Root(layer, PadHash(0))
-	tree := m{}
-	for i := range 2000 {
-		tree[fmt.Sprint(i)] = m{"": m{"length": 10_000 * 16384, "pieces root": root[:]}}
-	}
-	info := with(with(twoV2, "file tree", tree), "piece length", 16384)
-	in := encode(t, m{"info": info, "piece layers": m{string(root[:]): layer}})
-	start := time.Now()
-	_, err := Parse(in)
-	if err == nil || !strings.Contains(err.Error(), "pieces") { // 20,000,000 pieces are too many anyway
-		t.Error(err)
-	}
-	delete(tree, "0")
-	few := m{}
-	for i := range 200 {
-		few[fmt.Sprint(i)] = tree["1"]
-	}
-	in = encode(t, m{"info": with(info, "file tree", few), "piece layers": m{string(root[:]): layer}})
-	got, err := Parse(in)
-	if err != nil || len(got.Layers) != 1 {
-		t.Error(err)
-	}
-	// Hashed for every file it would take half a minute and more.
-	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("took %v", d)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	top, root, _ := layered(f)
 	f.Add(encode(f, top))

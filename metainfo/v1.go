@@ -47,11 +47,13 @@ func (p *infoParser) listV1() ([]File, error) {
 	return []File{{Path: []string{p.info.Name}, Length: length, Executable: attr.executable}}, nil
 }
 
+// severalV1 reads "files". Positions in errors are those of the torrent's list.
 func (p *infoParser) severalV1() ([]File, error) {
 	list, err := p.dict.List("files")
 	if err != nil {
 		return nil, err
 	}
+	// Counted first: a slice that grows leaves several times its length behind.
 	n := 0
 	for range list.Elements() {
 		n++
@@ -101,6 +103,8 @@ func (p *infoParser) fileV1(d bencode.Dict) (f File, skipped bool, err error) {
 	if f.Path, err = p.pathV1(d); err != nil {
 		return f, false, err
 	}
+	// libtorrent takes these for pads too; both would otherwise write a file that
+	// nobody wants and ask peers for its zeros.
 	if strings.HasPrefix(f.Path[len(f.Path)-1], bitCometPad) {
 		f.Pad, f.Path = true, nil
 	}
@@ -109,6 +113,7 @@ func (p *infoParser) fileV1(d bencode.Dict) (f File, skipped bool, err error) {
 
 // pathV1 reads a path, below the torrent's own folder.
 func (p *infoParser) pathV1(d bencode.Dict) ([]string, error) {
+	// An old program's copy in UTF-8 is more likely to be what the user meant.
 	list, err := d.List("path.utf-8")
 	if err != nil {
 		list, err = d.List("path")

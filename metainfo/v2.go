@@ -64,6 +64,7 @@ func countFiles(tree bencode.Value) (n int) {
 	return n
 }
 
+// walk goes through the tree until the end of its root.
 func (w *treeWalk) walk() error {
 	for {
 		t := w.cursor.Next()
@@ -110,6 +111,7 @@ func (w *treeWalk) entry(key []byte) error {
 	return nil
 }
 
+// file takes the properties of the file at w.path.
 func (w *treeWalk) file(v bencode.Value) error {
 	if err := w.leaf.Index(v); err != nil {
 		return err
@@ -146,6 +148,8 @@ func (w *treeWalk) file(v bencode.Value) error {
 	return nil
 }
 
+// root is the root of a file's hash tree. No content has a zero one, and zero
+// stands for none in File.
 func root(leaf bencode.Dict) (root [32]byte, err error) {
 	b, err := leaf.Bytes("pieces root")
 	switch {
@@ -185,6 +189,8 @@ func (p *infoParser) merge() error {
 		case f.Length > 0 && f.Offset != g.Offset:
 			return fmt.Errorf("%s starts at byte %d in the v1 list and at %d in the v2 tree", quoted(f.Path), f.Offset, g.Offset)
 		}
+		// Which bytes an empty file lies between means nothing, so its offset may
+		// differ.
 		f.Root = g.Root
 		if f.Length > 0 {
 			end = f.Offset + f.Length

@@ -53,6 +53,7 @@ func newCreate(std stdio) *cobra.Command {
 	return c
 }
 
+// register tells cobra the flags.
 func (f *createFlags) register(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVarP(&f.output, "output", "o", "", "torrent file to write")
@@ -123,6 +124,7 @@ func create(c *cobra.Command, std stdio, path string, f createFlags) (*torrentFa
 			return nil, fmt.Errorf("create --paid: %w", err)
 		}
 	}
+	// Told before hours of hashing; writeTorrent looks again.
 	if _, err := os.Lstat(f.output); err == nil && !f.force {
 		return nil, existsError(f.output)
 	}
@@ -132,6 +134,7 @@ func create(c *cobra.Command, std stdio, path string, f createFlags) (*torrentFa
 	}
 	t.Comment, t.WebSeeds = f.comment, f.seeds
 	t.CreatedBy, t.Created = "torrente "+version, time.Now()
+	// A tier each (BEP 12): they are asked in the order given.
 	for _, s := range f.trackers {
 		t.Trackers = append(t.Trackers, []string{s})
 	}
@@ -195,7 +198,7 @@ func writeTorrent(path string, t *metainfo.Torrent, force bool) error {
 		return err
 	}
 	_, err = f.Write(b)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Close()); err != nil { // the disk is full: leave no half
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil

@@ -73,6 +73,7 @@ func newShow(std stdio) *cobra.Command {
 	return c
 }
 
+// readFacts takes a torrent file or a magnet link.
 func readFacts(arg string) (*torrentFacts, error) {
 	if isMagnet(arg) {
 		m, err := metainfo.ParseMagnet(arg)
@@ -102,6 +103,7 @@ func readTorrent(path string) (*metainfo.Torrent, error) {
 		return nil, err
 	}
 	defer f.Close()
+	// One byte beyond the limit, so that Parse can say what is wrong.
 	b, err := io.ReadAll(io.LimitReader(f, int64(bencode.Torrent.Size)+1))
 	if err != nil {
 		return nil, err
@@ -113,6 +115,7 @@ func readTorrent(path string) (*metainfo.Torrent, error) {
 	return t, err
 }
 
+// factsOf tells what a torrent file says. Pads are nobody's files.
 func factsOf(t *metainfo.Torrent) *torrentFacts {
 	i := t.Info
 	id := i.ID()
@@ -142,6 +145,7 @@ func factsOf(t *metainfo.Torrent) *torrentFacts {
 	return f
 }
 
+// factsOfMagnet tells what is known before the metadata is.
 func factsOfMagnet(m *metainfo.Magnet) *torrentFacts {
 	f := &torrentFacts{Magnet: true, Name: m.Name, WebSeeds: m.WebSeeds, Peers: m.Peers, Link: m.String()}
 	f.hashes(m)
@@ -163,44 +167,20 @@ func (f *torrentFacts) hashes(m *metainfo.Magnet) {
 // print writes the facts for people, a line each; whatever a stranger wrote is
 // made harmless to a terminal.
 func (f *torrentFacts) print(w io.Writer) error {
-	var b strings.Builder
-	line := func(what, value string) {
-		if value != "" {
-			fmt.Fprintf(&b, "%-13s %s\n", what, printable(value))
-		}
-	}
-	line("name", f.Name)
-	line("torrent file", f.Path)
-	line("v1 hash", f.V1)
-	line("v2 hash", f.V2)
-	line("torrent id", f.ID)
+	var b factLines
+	b.add("name", f.Name)
+	b.add("torrent file", f.Path)
+	b.add("v1 hash", f.V1)
+	b.add("v2 hash", f.V2)
+	b.add("torrent id", f.ID)
 	if f.Magnet {
-		line("content", "unknown until the metadata is fetched from peers")
+		b.add("content", "unknown until the metadata is fetched from peers")
 	} else {
-		line("content", fmt.Sprintf("%s in %s, %s of %s",
+		b.add("content", fmt.Sprintf("%s in %s, %s of %s",
 			formatSize(f.Length), plural(len(f.Files), "file"), plural(f.Pieces, "piece"), formatSize(f.PieceLength)))
-		line("price", f.price())
+		b.add("price", f.price())
 	}
-	if f.Private {
-		line("private", "yes: peers come from its trackers only")
-	}
-	for _, tier := range f.Trackers {
-		line("tracker", strings.Join(tier, " "))
-	}
-	for _, s := range f.WebSeeds {
-		line("web seed", s)
-	}
-	for _, s := range f.Peers {
-		line("peer", s)
-	}
-	line("comment", f.Comment)
-	line("created by", f.CreatedBy)
-	if f.Created != nil {
-		line("created", f.Created.Format(time.DateTime+" UTC"))
-	}
-	if !f.Magnet {
-		line("magnet link", f.Link)
-	}
+	f.printSources(&b)
 	for _, file := range f.Files {
 		fmt.Fprintf(&b, "%13d %s\n", file.Length, printable(file.Path))
 	}
@@ -208,6 +188,41 @@ func (f *torrentFacts) print(w io.Writer) error {
 	return err
 }
 
+// printSources writes where the torrent comes from and where peers may be.
+func (f *torrentFacts) printSources(b *factLines) {
+	if f.Private {
+		b.add("private", "yes: peers come from its trackers only")
+	}
+	for _, tier := range f.Trackers {
+		b.add("tracker", strings.Join(tier, " "))
+	}
+	for _, s := range f.WebSeeds {
+		b.add("web seed", s)
+	}
+	for _, s := range f.Peers {
+		b.add("peer", s)
+	}
+	b.add("comment", f.Comment)
+	b.add("created by", f.CreatedBy)
+	if f.Created != nil {
+		b.add("created", f.Created.Format(time.DateTime+" UTC"))
+	}
+	if !f.Magnet { // the link was the argument
+		b.add("magnet link", f.Link)
+	}
+}
+
+// factLines are lines of a name and a value, aligned.
+type factLines struct{ strings.Builder }
+
+// add writes a line, if there is a value.
+func (b *factLines) add(what, value string) {
+	if value != "" {
+		fmt.Fprintf(b, "%-13s %s\n", what, printable(value))
+	}
+}
+
+// price says whether the torrent is sold, and by whom.
 func (f *torrentFacts) price() string {
 	if f.Sold == nil {
 		return "free"

@@ -78,6 +78,8 @@ func List(path string) (*Content, error) {
 	})
 }
 
+// add takes a file that was seen at rel below dir, under the path that it shall
+// have in the torrent.
 func (c *Content) add(rel string, path []string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file: a torrent can only hold those", filepath.Join(c.dir, rel))
@@ -104,6 +106,7 @@ func (c *Content) place(f metainfo.File) string {
 func (c *Content) Hash(ctx context.Context, p *metainfo.Plan, progress func(int64)) (metainfo.Hashes, error) {
 	h := hasher{content: c, plan: p, progress: progress, tasks: tasksOf(p)}
 	if p.V1 {
+		// 20 bytes a piece of a plan that has at most 2^21 of them.
 		h.v1 = make([]byte, len(h.tasks)*sha1.Size)
 	}
 	if p.V2 {
@@ -114,7 +117,7 @@ func (c *Content) Hash(ctx context.Context, p *metainfo.Plan, progress func(int6
 		return metainfo.Hashes{}, err
 	}
 	defer root.Close()
-	h.root = root
+	h.root = root // what is a link by now cannot lead out of the content
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(runtime.GOMAXPROCS(0), len(h.tasks)) {
 		g.Go(func() error { return h.work(ctx) })
@@ -139,6 +142,7 @@ func (c *Content) unchanged(root *os.Root) error {
 	return nil
 }
 
+// changed is the error for a file that is not what it was.
 func changed(path string) error {
 	return fmt.Errorf("%s changed while it was read: try again when nothing writes to it", path)
 }
@@ -166,6 +170,7 @@ func tasksOf(p *metainfo.Plan) []task {
 	return tasks
 }
 
+// hasher is shared by the workers of one Hash.
 type hasher struct {
 	content  *Content
 	plan     *metainfo.Plan
@@ -206,6 +211,8 @@ func (w *worker) close() {
 	w.file = nil
 }
 
+// piece reads a piece from front to back, in parts that stay in the cache of
+// the core while they are hashed twice.
 func (w *worker) piece(ctx context.Context, i int) error {
 	t := w.tasks[i]
 	v1 := sha1.New()
