@@ -46,6 +46,7 @@ func (t *Torrent) startOpening(info *metainfo.Info) {
 		t.tell(func(now time.Time) {
 			t.limits = peerwire.Limits{Pieces: s.Layout().Pieces()}
 			t.startIntakes(s)
+			t.workers.Go(func() { t.serveHashes(s) })
 			t.swarm.Opened(now, have, nil)
 			close(t.opened)
 		})
@@ -62,6 +63,11 @@ func (t *Torrent) openFiles(info *metainfo.Info) (*store.Store, *piece.Bitfield,
 		return nil, nil, err
 	}
 	t.store.Store(s)
+	if t.opt.Resume != "" {
+		if err := s.KeepLeaves(t.opt.Resume + ".leaves"); err != nil {
+			return nil, nil, err
+		}
+	}
 	have, clean, err := s.LoadResume(t.opt.Resume)
 	switch {
 	case err == nil && clean:
@@ -140,6 +146,20 @@ func (t *Torrent) startIntakes(s *store.Store) {
 	}
 }
 
+// serveHashes answers hash requests (BEP 52), one after the other.
+func (t *Torrent) serveHashes(s *store.Store) {
+	for h := range t.hashJobs {
+		r := h.Range
+		row, err := s.Hashes(r.Root, metainfo.Range{
+			Base: int(r.Base), Index: int(r.Index), Length: int(r.Length), ProofLayers: int(r.Proofs),
+		})
+		if err != nil {
+			t.node.cfg.Log.Debug("hash request", "err", err)
+		}
+		t.tell(func(now time.Time) { t.swarm.HashesRead(now, h.Peer, r, row) })
+	}
+}
+
 // intake tells the Swarm what became of a block.
 func (t *Torrent) intake(o store.Outcome) {
 	switch {
@@ -195,6 +215,7 @@ func (t *Torrent) shutdown() {
 	for _, c := range t.intakes {
 		close(c)
 	}
+	close(t.hashJobs)
 	t.workers.Wait()
 	for _, e := range t.mail.close() {
 		switch {

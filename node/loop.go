@@ -76,6 +76,9 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 			t.touch(c)
 		}
 	}
+	for _, h := range e.Hashes {
+		t.hashJobs <- h // has room: the Swarm bounds them
+	}
 	for _, v := range e.Verify {
 		t.intakes[int(v.Block.Piece)%len(t.intakes)] <- v // has room for all buffers there are
 	}

@@ -57,6 +57,7 @@ type Torrent struct {
 	touched  []*conn // to be flushed after the drain
 	limits   peerwire.Limits
 	intakes  []chan swarm.Verification
+	hashJobs chan swarm.HashServing
 	checking atomic.Pointer[Checking]
 	saved    savedState
 
@@ -72,6 +73,7 @@ type Checking struct{ Done, Pieces int }
 func (n *Node) Add(opt Options) (*Torrent, error) {
 	t := &Torrent{
 		node: n, opt: opt, mail: newMailbox(), conns: map[swarm.PeerID]*conn{},
+		hashJobs: make(chan swarm.HashServing, swarm.MaxHashJobs),
 		complete: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(n.ctx)

@@ -13,6 +13,10 @@ const maxAsked = 3
 // once more from others (BEP 3 "end game"). It does not know the peers: the
 // caller reports every block it asks for, receives or gives up.
 type Picker struct {
+	// Ready, if set, tells whether a piece may be begun: whether its hashes are
+	// known.
+	Ready func(piece int) bool
+
 	layout *Layout
 	have   *Bitfield
 	rare   *availability
@@ -101,12 +105,15 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 // begin starts the rarest piece that the peer has.
 func (p *Picker) begin(has *Bitfield) *progress {
 	for _, i := range p.rare.order {
-		if has.Has(int(i)) {
+		if has.Has(int(i)) && (p.Ready == nil || p.Ready(int(i))) {
 			return p.start(i)
 		}
 	}
 	return nil
 }
+
+// Next are the first n pieces that will be begun, if peers have them.
+func (p *Picker) Next(n int) []uint32 { return p.rare.order[:min(n, len(p.rare.order))] }
 
 func (p *Picker) start(piece uint32) *progress {
 	p.rare.drop(int(piece))
@@ -136,7 +143,7 @@ func (p *Picker) endgame(dst []Block, has *Bitfield, want int, pending func(Bloc
 		}
 		for k := range g.asked {
 			b := p.layout.Block(int(piece), k)
-			if g.received[k] || g.asked[k] >= maxAsked || pending(b) {
+			if g.received[k] || g.asked[k] >= maxAsked || pending(b) || slices.Contains(dst, b) {
 				continue
 			}
 			g.asked[k]++

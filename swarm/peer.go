@@ -53,6 +53,11 @@ type peer struct {
 	up      meter
 
 	ext extensions
+
+	// Hash requests (BEP 52).
+	hashesAsked   []*want
+	hashesServing int
+	refusedHashes int
 }
 
 // earlyPieces is what a peer said it has before we knew how many there are.

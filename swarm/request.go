@@ -199,7 +199,14 @@ func (s *Swarm) failedPiece(now time.Time, index uint32) {
 		s.blame(c.now, []int{0})
 	}
 	s.contributors[index] = contributors{failed: c.now}
+	s.trees.failed[index] = s.anyV2()
+	s.trees.advance(s, now)
 	s.refillAll(now)
+}
+
+// anyV2 reports whether some peer may tell us leaf hashes.
+func (s *Swarm) anyV2() bool {
+	return slices.ContainsFunc(s.order, func(p *peer) bool { return p.about.V2 && !p.dropped })
 }
 
 // blame drops and bans the peers that sent the given blocks.

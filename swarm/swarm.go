@@ -22,6 +22,9 @@ type Config struct {
 	Proves func(raw []byte) bool
 	// Layers are the piece layers known from the start, by pieces root.
 	Layers map[[32]byte][]byte
+	// Sold says that every block is paid for: none is asked for whose hash is
+	// not known beforehand.
+	Sold bool
 	// Self is our peer id, to notice a connection to ourselves.
 	Self [20]byte
 	// Client is our name and version, as other clients show it.
@@ -47,6 +50,8 @@ type Swarm struct {
 	book  addressBook
 	meta  metadata
 	trees trees
+	// hashJobs are the hash requests being answered.
+	hashJobs int
 
 	contributors map[uint32]contributors
 
@@ -100,12 +105,13 @@ func New(cfg Config) *Swarm {
 func (s *Swarm) adopt(info *metainfo.Info) {
 	s.info = info
 	s.layout = piece.NewLayout(info)
-	s.trees = newTrees(info, s.cfg.Layers)
+	s.trees = newTrees(info, s.cfg.Layers, s.cfg.Sold)
 }
 
 // open takes what is on disk.
 func (s *Swarm) open(have *piece.Bitfield, partial map[int][]int) {
 	s.picker = piece.NewPicker(s.layout, have, s.cfg.Seed)
+	s.picker.Ready = s.trees.ready
 	for i := range s.layout.Pieces() {
 		if blocks, ok := partial[i]; ok {
 			s.picker.Restored(i, blocks)
@@ -141,6 +147,7 @@ func (s *Swarm) Opened(now time.Time, have *piece.Bitfield, partial map[int][]in
 		s.announceAll(p)
 		s.updateInterest(now, p)
 	}
+	s.trees.advance(s, now)
 }
 
 // Found tells addresses of peers.

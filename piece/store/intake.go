@@ -180,6 +180,9 @@ func (in *Intake) finish(b piece.Block, d *draft) Outcome {
 		out.Err = in.remember(index, d)
 		return out
 	}
+	if d.leaves != nil {
+		in.store.putLeaves(index, d.leaves)
+	}
 	out.False, out.Err = in.compare(index, d)
 	return out
 }

@@ -23,6 +23,7 @@ type Store struct {
 	info   *metainfo.Info
 	layout *piece.Layout
 	files  *files
+	leaves leafFile
 
 	mu     sync.RWMutex        // guards the following
 	layers map[[32]byte][]byte // piece layers by pieces root: added as they are learned
@@ -75,7 +76,10 @@ func (s *Store) AddLayer(root [32]byte, layer []byte) {
 }
 
 // Close closes the files.
-func (s *Store) Close() error { return s.files.close() }
+func (s *Store) Close() error {
+	s.leaves.close()
+	return s.files.close()
+}
 
 // Sync forces the data to the disk.
 func (s *Store) Sync() error { return s.files.sync() }

@@ -32,17 +32,38 @@ func (s *Store) matchV2(index int, d *draft) bool {
 	if d.leaves == nil {
 		return true
 	}
-	f, k := s.fileOf(index)
-	if f.Length <= s.info.PieceLength { // no layer: the root is over the file's own blocks (BEP 52)
-		return metainfo.Root(d.leaves, [32]byte{}) == f.Root
-	}
-	s.mu.RLock()
-	layer := s.layers[f.Root]
-	s.mu.RUnlock()
-	if len(layer) < (k+1)*sha256.Size {
+	if _, _, known := s.pieceHash(index); !known {
 		return s.info.HasV1
 	}
-	return pieceRoot(d.leaves, s.info.PieceLength) == [32]byte(layer[k*sha256.Size:])
+	return s.rowMatches(index, d.leaves)
+}
+
+// rowMatches reports whether the leaves of a piece lead to its v2 hash.
+func (s *Store) rowMatches(index int, leaves []byte) bool {
+	want, height, known := s.pieceHash(index)
+	if !known {
+		return false
+	}
+	var t metainfo.Tree
+	for ; len(leaves) > 0; leaves = leaves[sha256.Size:] {
+		t.Add([32]byte(leaves))
+	}
+	return t.Root(max(height, t.Height()), [32]byte{}) == want
+}
+
+// pieceHash is the v2 hash of a piece and the height of the tree below it.
+// known is false while the layer is missing. A file of one piece has no layer:
+// its root is over its own blocks (BEP 52).
+func (s *Store) pieceHash(index int) (hash [32]byte, height int, known bool) {
+	f, k := s.fileOf(index)
+	if f.Length <= s.info.PieceLength {
+		return f.Root, 0, true
+	}
+	layer := s.layer(f.Root)
+	if len(layer) < (k+1)*sha256.Size {
+		return hash, 0, false
+	}
+	return [32]byte(layer[k*sha256.Size:]), metainfo.LayerOf(s.info.PieceLength), true
 }
 
 // fileOf finds the file to which a piece of a v2 torrent belongs, and which of
@@ -52,16 +73,6 @@ func (s *Store) fileOf(index int) (f *metainfo.File, k int) {
 	list := s.info.Files
 	i := sort.Search(len(list), func(i int) bool { return list[i].Offset+list[i].Length > at })
 	return &list[i], int((at - list[i].Offset) / s.info.PieceLength)
-}
-
-// pieceRoot is a piece's hash in the piece layer: over the hashes of its
-// blocks, and zeros up to the blocks of a whole piece (BEP 52).
-func pieceRoot(leaves []byte, pieceLength int64) [32]byte {
-	var t metainfo.Tree
-	for ; len(leaves) > 0; leaves = leaves[sha256.Size:] {
-		t.Add([32]byte(leaves))
-	}
-	return t.Root(metainfo.LayerOf(pieceLength), [32]byte{})
 }
 
 // Check reads a whole piece from disk and reports whether it is right. A piece
@@ -76,5 +87,9 @@ func (s *Store) Check(index int) (bool, error) {
 		}
 		return false, err
 	}
-	return s.matchV1(index, d) && s.matchV2(index, d), nil
+	good := s.matchV1(index, d) && s.matchV2(index, d)
+	if good && d.leaves != nil {
+		s.putLeaves(index, d.leaves)
+	}
+	return good, nil
 }
