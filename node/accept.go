@@ -82,7 +82,7 @@ func (n *Node) welcome(c net.Conn) (*Torrent, swarm.Peer, error) {
 		return nil, swarm.Peer{}, err
 	}
 	c.SetDeadline(time.Time{})
-	return t, about(c, &h, &ours, false), nil
+	return t, t.about(c, &h, &ours, false), nil
 }
 
 // greet does the handshake of a connection that we opened.
@@ -100,15 +100,17 @@ func (t *Torrent) greet(c net.Conn) (swarm.Peer, error) {
 		return swarm.Peer{}, errOtherTorrent
 	}
 	c.SetDeadline(time.Time{})
-	return about(c, &h, &ours, true), nil
+	return t.about(c, &h, &ours, true), nil
 }
 
 // about is what two handshakes agree on.
-func about(c net.Conn, theirs, ours *peerwire.Handshake, outgoing bool) swarm.Peer {
+func (t *Torrent) about(c net.Conn, theirs, ours *peerwire.Handshake, outgoing bool) swarm.Peer {
 	both := func(f peerwire.Feature) bool { return theirs.Has(f) && ours.Has(f) }
 	addr, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	return swarm.Peer{
 		Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), ID: theirs.PeerID, Outgoing: outgoing,
-		Extended: both(peerwire.FeatureExtended), Fast: both(peerwire.FeatureFast), V2: both(peerwire.FeatureV2),
+		Extended: both(peerwire.FeatureExtended), Fast: both(peerwire.FeatureFast),
+		// A peer that uses the v2 hash need not say that it knows v2.
+		V2: both(peerwire.FeatureV2) || t.isV2Hash(theirs.InfoHash),
 	}
 }

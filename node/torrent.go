@@ -143,12 +143,21 @@ func (t *Torrent) isHash(h [20]byte) bool {
 	return false
 }
 
+// isV2Hash tells the v2 hash, cut to 20 bytes, from the v1 hash.
+func (t *Torrent) isV2Hash(h [20]byte) bool {
+	if info := t.Info(); info != nil && info.HasV2 {
+		v2 := info.HashV2()
+		return h == [20]byte(v2[:20])
+	}
+	return t.opt.Magnet != nil && t.opt.Magnet.V2 != nil && h == [20]byte(t.opt.Magnet.V2[:20])
+}
+
 // handshake is what we say first.
 func (t *Torrent) handshake(infoHash [20]byte) peerwire.Handshake {
 	h := peerwire.Handshake{InfoHash: infoHash, PeerID: t.node.id}
 	h.Set(peerwire.FeatureExtended)
 	h.Set(peerwire.FeatureFast)
-	if info := t.Info(); info != nil && info.HasV2 {
+	if info := t.Info(); info == nil || info.HasV2 {
 		h.Set(peerwire.FeatureV2)
 	}
 	return h

@@ -22,6 +22,7 @@ type Layout struct {
 	pieceLength int64
 	length      int64 // of the piece space
 	pieces      int
+	onlyV2      bool
 	// ends lists, for torrents whose files begin at pieces (v2, hybrid), where
 	// each file's data begins and ends: the rest of its last piece is padding
 	// that is never asked for. Empty for v1.
@@ -32,7 +33,7 @@ type extent struct{ begin, end int64 }
 
 // NewLayout derives the layout from checked metadata.
 func NewLayout(info *metainfo.Info) *Layout {
-	l := &Layout{pieceLength: info.PieceLength, length: info.Length, pieces: info.NumPieces()}
+	l := &Layout{pieceLength: info.PieceLength, length: info.Length, pieces: info.NumPieces(), onlyV2: !info.HasV1}
 	if !info.HasV2 {
 		return l
 	}
@@ -79,10 +80,18 @@ func (l *Layout) Block(piece, k int) Block {
 }
 
 // Holds reports whether b lies within a piece, padding included, as a peer may
-// rightly ask of us: some clients ask for padding. The sum is in 64 bits.
+// rightly ask of us: some clients ask for padding, and libtorrent takes all
+// pieces of a torrent without a v1 part as whole, the last one too. The sum is
+// in 64 bits.
 func (l *Layout) Holds(b Block) bool {
-	return int64(b.Piece) < int64(l.pieces) && b.Length > 0 &&
-		int64(b.Begin)+int64(b.Length) <= l.Span(int(b.Piece))
+	if int64(b.Piece) >= int64(l.pieces) || b.Length == 0 {
+		return false
+	}
+	span := l.Span(int(b.Piece))
+	if l.onlyV2 {
+		span = l.pieceLength
+	}
+	return int64(b.Begin)+int64(b.Length) <= span
 }
 
 // IsUnit reports whether b is exactly one block of this layout: the only shape
