@@ -157,10 +157,19 @@ func (t *Torrent) handshake(infoHash [20]byte) peerwire.Handshake {
 	h := peerwire.Handshake{InfoHash: infoHash, PeerID: t.node.id}
 	h.Set(peerwire.FeatureExtended)
 	h.Set(peerwire.FeatureFast)
-	if info := t.Info(); info == nil || info.HasV2 {
+	if t.speaksV2() {
 		h.Set(peerwire.FeatureV2)
 	}
 	return h
+}
+
+// speaksV2 tells whether the torrent has a v2 part, as far as known. libtorrent
+// closes connections that claim v2 for a torrent without one.
+func (t *Torrent) speaksV2() bool {
+	if info := t.Info(); info != nil {
+		return info.HasV2
+	}
+	return t.opt.Magnet.V2 != nil
 }
 
 // answerHash is the info-hash with which we answer: a peer that came with the
