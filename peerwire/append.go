@@ -58,6 +58,11 @@ func appendBody(dst []byte, m Message) []byte {
 	case HashRequest, HashReject, Hashes:
 		return append(appendHashRange(dst, m.Rare.(HashRange)), m.Data...)
 	}
+	if _, known := payLimits[m.ID]; known {
+		if out, ok := appendPay(dst, &m); ok {
+			return out
+		}
+	}
 	panic(fmt.Sprintf("peerwire: append of %v", m.ID))
 }
 

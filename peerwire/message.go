@@ -69,6 +69,9 @@ var names = map[ID]string{
 	Have: "have", Bitfield: "bitfield", Request: "request", Piece: "piece", Cancel: "cancel", Port: "port",
 	Suggest: "suggest", HaveAll: "have all", HaveNone: "have none", Reject: "reject", AllowedFast: "allowed fast",
 	Extended: "extended", HashRequest: "hash request", Hashes: "hashes", HashReject: "hash reject", KeepAlive: "keep-alive",
+	PayHelloID: "pay hello", PayAuthID: "pay auth", PayTermsID: "pay terms", PayCommitID: "pay commit",
+	PayStatusID: "pay status", PayID: "pay", PayAckID: "pay ack", PayResumeID: "pay resume", PayTopUpID: "pay top-up",
+	PayCloseID: "pay close", PayHoldID: "pay hold", PayErrorID: "pay error", PaySealedID: "pay sealed",
 }
 
 // String is the message's name in its specification.

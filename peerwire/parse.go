@@ -57,7 +57,8 @@ func (l Limits) maxBody(id ID) (int, bool) {
 	case Hashes:
 		return hashRange + 32*maxHashes, true
 	}
-	return 0, false
+	n, known := payLimits[id]
+	return n, known
 }
 
 // checkLength refuses a body length before a byte of the body is read.
@@ -126,13 +127,15 @@ func (m *Message) parseBody(b []byte, l Limits) bool {
 		m.Index, m.Data = uint32(b[0]), b[1:]
 	case HashRequest, HashReject, Hashes:
 		return m.parseHashes(b)
+	default:
+		return m.parsePay(b)
 	}
 	return true
 }
 
 func (m *Message) parseHashes(b []byte) bool {
 	be := binary.BigEndian
-	if len(b) < hashRange || (len(b)-hashRange)%32 != 0 {
+	if len(b) < hashRange || (len(b)-hashRange)%32 != 0 || m.ID == Hashes && len(b) == hashRange {
 		return false
 	}
 	m.Rare = HashRange{
