@@ -18,6 +18,8 @@ const (
 	optimisticInterval = 30 * time.Second
 	// turn is how long a peer of a seed keeps its slot while others wait.
 	turn = time.Minute
+	// newcomer is how long a peer counts as new.
+	newcomer = time.Minute
 )
 
 // Candidate is a connected peer that is interested.
@@ -27,6 +29,7 @@ type Candidate struct {
 	Credit   uint64    // coins it has paid us, aged; 0 in torrents that are free
 	Unchoked bool      // it has a slot now
 	Since    time.Time // when it got the slot, lost it, or came
+	Came     time.Time // when it connected
 }
 
 // Choker remembers the optimistic unchoke between choices.
@@ -60,17 +63,20 @@ func (c *Choker) Downloading(now time.Time, all []Candidate) []uint32 {
 	return chosen
 }
 
-// pickOptimistic keeps the last pick for its time, then takes another, with
-// three chances for one that came within the last minute (BEP 3).
+// pickOptimistic keeps the last pick for its time, then takes another if there
+// is one, with three chances for one that came within the last minute (BEP 3).
 func (c *Choker) pickOptimistic(now time.Time, rest []Candidate) uint32 {
-	stays := slices.ContainsFunc(rest, func(x Candidate) bool { return x.ID == c.optimistic })
-	if stays && now.Sub(c.chosen) < optimisticInterval {
+	stays := !c.chosen.IsZero() && slices.ContainsFunc(rest, func(x Candidate) bool { return x.ID == c.optimistic })
+	if stays && (len(rest) == 1 || now.Sub(c.chosen) < optimisticInterval) {
 		return c.optimistic
 	}
 	var lots []uint32
 	for _, x := range rest {
+		if stays && x.ID == c.optimistic {
+			continue
+		}
 		lots = append(lots, x.ID)
-		if !x.Unchoked && now.Sub(x.Since) < time.Minute {
+		if now.Sub(x.Came) < newcomer {
 			lots = append(lots, x.ID, x.ID)
 		}
 	}
@@ -79,25 +85,50 @@ func (c *Choker) pickOptimistic(now time.Time, rest []Candidate) uint32 {
 }
 
 // Seeding chooses when we have everything: in turn, each peer for a minute,
-// those that paid most first, then those that wait longest.
+// those that paid most first. One that has waited for twice the time in which
+// all could have had their turn goes before all that paid: everybody is served.
+// The order of candidates is changed.
 func (c *Choker) Seeding(now time.Time, all []Candidate) []uint32 {
-	inTurn := func(x Candidate) bool { return x.Unchoked && now.Sub(x.Since) < turn }
+	turns := (len(all) + c.slots - 1) / c.slots
+	patience := 2 * turn * time.Duration(turns)
 	slices.SortFunc(all, func(a, b Candidate) int {
-		if inTurn(a) != inTurn(b) {
-			if inTurn(a) {
-				return -1
-			}
-			return 1
+		ra, rb := rankOf(now, &a, patience), rankOf(now, &b, patience)
+		if ra != rb {
+			return cmp.Compare(ra, rb)
 		}
-		if a.Unchoked != b.Unchoked { // a turn that is over goes behind those who wait
-			if b.Unchoked {
-				return -1
-			}
-			return 1
+		longest := a.Since.Compare(b.Since)
+		switch ra {
+		case tired:
+			return cmp.Or(longest, cmp.Compare(a.ID, b.ID))
+		case served: // the one that was served longest goes first, so it is last here
+			longest = -longest
 		}
-		return cmp.Or(cmp.Compare(b.Credit, a.Credit), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(b.Credit, a.Credit), longest, cmp.Compare(a.ID, b.ID))
 	})
 	return ids(all[:min(c.slots, len(all))])
+}
+
+// rank is the order in which the peers of a seed get its slots.
+type rank int
+
+const (
+	inTurn  rank = iota
+	tired        // waits longer than anybody should
+	waiting      // waits
+	served       // its turn is over, but it may stay while nobody waits
+)
+
+func rankOf(now time.Time, x *Candidate, patience time.Duration) rank {
+	since := now.Sub(x.Since)
+	switch {
+	case x.Unchoked && since < turn:
+		return inTurn
+	case x.Unchoked:
+		return served
+	case since >= patience:
+		return tired
+	}
+	return waiting
 }
 
 func ids(all []Candidate) []uint32 {

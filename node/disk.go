@@ -179,6 +179,7 @@ func (t *Torrent) intake(o store.Outcome) {
 // saveNowAndThen writes the resume record beside the loop, one at a time.
 func (t *Torrent) saveNowAndThen(now time.Time) {
 	st := t.swarm.Status()
+	t.last.Store(&st)
 	if st.Have == t.saved.pieces || now.Sub(t.saved.at) < saveInterval || !t.saved.busy.CompareAndSwap(false, true) {
 		return
 	}
@@ -217,6 +218,8 @@ func (t *Torrent) shutdown() {
 	}
 	close(t.hashJobs)
 	t.workers.Wait()
+	st := t.swarm.Status()
+	t.last.Store(&st)
 	for _, e := range t.mail.close() {
 		switch {
 		case e.kind == verified: // on disk: not to be fetched again

@@ -15,6 +15,7 @@ func (t *Torrent) loop() {
 		t.startOpening(info)
 	}
 	t.swarm.Found(t.node.cfg.Now(), t.opt.Peers, swarm.FromUser)
+	t.announce()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -119,6 +120,8 @@ func (t *Torrent) setLimits(e *swarm.Effects) {
 // noticeEnds tells others, once, that the torrent is complete or has stopped.
 func (t *Torrent) noticeEnds() {
 	if t.swarm.Complete() && !isClosed(t.complete) {
+		st := t.swarm.Status()
+		t.last.Store(&st)
 		close(t.complete)
 	}
 	if why := t.swarm.Stopped(); why != nil && !isClosed(t.ended) {

@@ -14,6 +14,7 @@ import (
 
 	"torrente/piece"
 	"torrente/swarm"
+	"torrente/tracker"
 )
 
 // Config is what a Node is made of.
@@ -22,6 +23,8 @@ type Config struct {
 	Listener net.Listener
 	// Dial connects to a peer; nil: TCP from any address.
 	Dial func(context.Context, netip.AddrPort) (net.Conn, error)
+	// Trackers makes announces; nil: none are made.
+	Trackers tracker.Announcer
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
 	// Log is for the operator; nil: nothing is logged.

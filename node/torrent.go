@@ -17,6 +17,7 @@ import (
 	"torrente/peerwire"
 	"torrente/piece/store"
 	"torrente/swarm"
+	"torrente/tracker"
 )
 
 // Options is what a torrent is opened with.
@@ -59,6 +60,8 @@ type Torrent struct {
 	intakes  []chan swarm.Verification
 	hashJobs chan swarm.HashServing
 	checking atomic.Pointer[Checking]
+	last     atomic.Pointer[swarm.Status] // of the last second
+	session  atomic.Pointer[tracker.Session]
 	saved    savedState
 
 	mu   sync.Mutex // guards the following
@@ -224,16 +227,20 @@ func (t *Torrent) Found(addrs []netip.AddrPort, from swarm.Source) {
 	t.tell(func(now time.Time) { t.swarm.Found(now, addrs, from) })
 }
 
-// Status tells where things stand; the zero Status after the end.
-func (t *Torrent) Status() (st swarm.Status) {
-	done := make(chan struct{})
-	if t.tell(func(time.Time) { st = t.swarm.Status(); close(done) }) {
+// Status tells where things stand; after the end, where they stood.
+func (t *Torrent) Status() swarm.Status {
+	fresh := make(chan swarm.Status, 1)
+	if t.tell(func(time.Time) { fresh <- t.swarm.Status() }) {
 		select {
-		case <-done:
-		case <-t.loopDone:
+		case st := <-fresh:
+			return st
+		case <-t.ctx.Done():
 		}
 	}
-	return st
+	if st := t.last.Load(); st != nil {
+		return *st
+	}
+	return swarm.Status{}
 }
 
 // tell runs f in the loop.

@@ -34,6 +34,7 @@ type address struct {
 	from     Source
 	dialing  bool
 	used     bool // a connection to or from it is open
+	seed     bool // it had everything when last seen
 	failures int
 	next     time.Time // not before
 }
@@ -83,9 +84,9 @@ func (b *addressBook) connected(at netip.AddrPort, outgoing bool) {
 
 // left frees an address. One whose connections bring nothing is tried less
 // and less often.
-func (b *addressBook) left(at netip.AddrPort, now time.Time, gave bool) {
+func (b *addressBook) left(at netip.AddrPort, now time.Time, gave, seed bool) {
 	if a := b.by[at]; a != nil {
-		a.used = false
+		a.used, a.seed = false, seed
 		if gave {
 			a.failures = 0
 		}
@@ -137,16 +138,19 @@ func (b *addressBook) ban(ip netip.Addr) {
 	}
 }
 
-// dial opens connections while there is room and need.
+// dial opens connections while there is room. We dial others when we have
+// everything too, since they may be unable to reach anybody themselves; but
+// not those who were seen to have everything.
 func (s *Swarm) dial(now time.Time) {
-	if s.stopped != nil || s.Complete() {
+	if s.stopped != nil {
 		return
 	}
+	complete := s.Complete()
 	for _, a := range s.book.known {
 		if s.book.dialing >= maxDialing || len(s.order)+s.book.dialing >= s.cfg.MaxPeers {
 			return
 		}
-		if a.dialing || a.used || a.next.After(now) || s.book.banned[a.at.Addr()] {
+		if complete && a.seed || a.dialing || a.used || a.next.After(now) || s.book.banned[a.at.Addr()] {
 			continue
 		}
 		a.dialing = true

@@ -206,7 +206,7 @@ func (s *Swarm) Leave(now time.Time, id PeerID) {
 	if s.picker != nil && p.has != nil {
 		s.picker.Left(p.has)
 	}
-	s.book.left(p.about.Addr, now, p.delivered > 0)
+	s.book.left(p.about.Addr, now, p.delivered > 0, p.has != nil && p.has.Full())
 	s.trees.giveUp(p)
 	s.meta.giveUp(p)
 	s.refillAll(now)

@@ -55,18 +55,23 @@ func describe(t *node.Torrent) string {
 	}
 	st := t.Status()
 	if !st.MetadataKnown {
-		return fmt.Sprintf("fetching the metadata: %s", peersOf(st))
+		return fmt.Sprintf("fetching the metadata: %s", peersOf(t, st))
 	}
 	if st.Pieces == 0 {
 		return "opening the files"
 	}
 	done := st.Bytes - st.Left
 	return fmt.Sprintf("%5.1f%%  %s of %s  %s/s  %s  %s",
-		100*float64(done)/float64(max(1, st.Bytes)), formatSize(done), formatSize(st.Bytes), formatSize(int64(st.DownRate)), peersOf(st), eta(st))
+		100*float64(done)/float64(max(1, st.Bytes)), formatSize(done), formatSize(st.Bytes), formatSize(int64(st.DownRate)), peersOf(t, st), eta(st))
 }
 
 // peersOf says how many peers there are, and if none gives anything, why.
-func peersOf(st swarm.Status) string {
+func peersOf(t *node.Torrent, st swarm.Status) string {
+	if st.Peers == 0 && st.Dialing == 0 {
+		if why := t.TrackerTrouble(); why != nil {
+			return "0 peers because " + printable(why.Error())
+		}
+	}
 	switch {
 	case st.Peers == 0 && st.Known == 0:
 		return "0 peers because nobody has named one yet: give --peer HOST:PORT or a tracker"

@@ -13,6 +13,7 @@ import (
 
 	"torrente/metainfo"
 	"torrente/node"
+	"torrente/tracker"
 )
 
 // session is a running node in its home folder.
@@ -49,7 +50,9 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool) (*node.No
 	if err != nil {
 		return nil, err
 	}
+	local, _ := netip.ParseAddr(at.bind) // checked by dialer
 	n := node.New(node.Config{
+		Trackers: tracker.NewClient(tracker.Config{Local: local, UserAgent: "Torrente/" + version}),
 		Listener: l, Client: "Torrente " + version, Log: logger(c, std.err),
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			return d.DialContext(ctx, "tcp", to.String())

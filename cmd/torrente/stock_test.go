@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"torrente/tracker/server"
 )
 
 // Stock clients, as Debian has them, are the other side of these tests. Each
@@ -301,6 +303,125 @@ func (q *qbittorrent) peer(t *testing.T, addr string) {
 	t.Helper()
 	form := url.Values{"hashes": {q.list(t)[0].Hash}, "peers": {addr}}
 	q.call(t, "/api/v2/torrents/addPeers", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
+}
+
+// transmission is transmission-daemon. Its release in Debian knows v1 only, and
+// refuses torrents with a v2 part.
+type transmission struct{ rpc, addr string }
+
+func startTransmission(t *testing.T, ip string) client {
+	t.Helper()
+	m := &transmission{rpc: net.JoinHostPort(ip, freePort(t, ip)), addr: net.JoinHostPort(ip, freePort(t, ip))}
+	_, rpc, _ := net.SplitHostPort(m.rpc)
+	_, port, _ := net.SplitHostPort(m.addr)
+	dir := t.TempDir()
+	conf := fmt.Sprintf(`{"bind-address-ipv4": %q, "peer-port": %s, "rpc-port": %s, "rpc-bind-address": %q, "rpc-whitelist-enabled": false,
+		"dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "port-forwarding-enabled": false, "utp-enabled": false}`, ip, port, rpc, ip)
+	if err := os.WriteFile(filepath.Join(dir, "settings.json"), []byte(conf), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "transmission-daemon", "-f", "-g", dir)
+	waitFor(t, "transmission's start", func() bool {
+		select {
+		case <-p.done:
+			t.Fatalf("transmission-daemon ended: %v", p.err)
+		default:
+		}
+		return exec.Command("transmission-remote", m.rpc, "-si").Run() == nil
+	})
+	return m
+}
+
+func (m *transmission) listens() string { return m.addr }
+
+func (m *transmission) remote(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("transmission-remote", append([]string{m.rpc}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("transmission-remote %v: %v %s", args, err, out)
+	}
+	return string(out)
+}
+
+func (m *transmission) give(t *testing.T, torrent, dir string) {
+	t.Helper()
+	m.remote(t, "-w", dir, "-a", torrent)
+	m.remote(t, "-t", "all", "-v")
+}
+
+func (m *transmission) complete(t *testing.T) bool {
+	return strings.Contains(m.remote(t, "-t", "all", "-i"), "Percent Done: 100%")
+}
+
+func (m *transmission) peer(*testing.T, string) {} // it learns of peers by the tracker alone
+
+// localTracker is our tracker, on an address of its own.
+type localTracker struct {
+	announce string // its URL
+	seen     sync.Map
+}
+
+func startTracker(t *testing.T, ip string) *localTracker {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &localTracker{announce: "http://" + l.Addr().String() + "/announce"}
+	s := &http.Server{Handler: server.New(server.Config{Allow: func(r *http.Request, _ [20]byte) error {
+		from, _, err := net.SplitHostPort(r.RemoteAddr)
+		tr.seen.Store(from, true)
+		return err
+	}})}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return tr
+}
+
+// hears waits until a peer has announced itself.
+func (tr *localTracker) hears(t *testing.T, ip string) {
+	t.Helper()
+	waitFor(t, "an announce of "+ip, func() bool { _, ok := tr.seen.Load(ip); return ok })
+}
+
+func TestTransmission(t *testing.T) {
+	for i, by := range []string{"file", "magnet"} {
+		ip := func(n int) string { return fmt.Sprintf("127.0.%d.%d", 30+i, n) }
+		t.Run("get from it by "+by, func(t *testing.T) {
+			t.Parallel()
+			g := makeGoods(t, "--v1")
+			m := startTransmission(t, ip(1))
+			m.give(t, g.torrent, g.dir)
+			waitFor(t, "transmission's check of the data", func() bool { return m.complete(t) })
+			dir := t.TempDir()
+			ours(t, "get", g.by(by), "--plain", "--dir", dir, "--bind", ip(2), "--peer", m.listens()).ends()
+			g.sameIn(t, dir)
+		})
+		t.Run("seed to it by "+by, func(t *testing.T) {
+			t.Parallel()
+			tr := startTracker(t, ip(5))
+			g := makeGoods(t, "--v1", "--tracker", tr.announce)
+			port := freePort(t, ip(3))
+			m, dir := startTransmission(t, ip(4)), t.TempDir()
+			m.give(t, g.by(by), dir)
+			tr.hears(t, ip(4))
+			ours(t, "seed", g.torrent, "--dir", g.dir, "--bind", ip(3), "--port", port).says("seeding on port")
+			waitFor(t, "transmission's download", func() bool { return m.complete(t) })
+			g.sameIn(t, dir)
+		})
+	}
+}
+
+// aria2c is one process a download.
+func TestAria2(t *testing.T) {
+	ip := func(n int) string { return fmt.Sprintf("127.0.34.%d", n) }
+	g := makeGoods(t, "--v1", "--tracker", startTracker(t, ip(5)).announce)
+	ours(t, "seed", g.torrent, "--dir", g.dir, "--bind", ip(3), "--port", freePort(t, ip(3))).says("seeding on port")
+	dir := t.TempDir()
+	start(t, nil, "aria2c", "--no-conf", "--dir="+dir, "--seed-time=0", "--enable-dht=false", "--enable-dht6=false",
+		"--bt-enable-lpd=false", "--listen-port="+freePort(t, ip(4)), "--interface="+ip(4), "--disable-ipv6=true",
+		"--file-allocation=none", g.torrent).ends()
+	g.sameIn(t, dir)
 }
 
 func TestQBittorrent(t *testing.T) {
