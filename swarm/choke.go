@@ -58,7 +58,7 @@ func (s *Swarm) choose(now time.Time) []uint32 {
 	for _, p := range s.order {
 		if p.interested && !p.dropped {
 			all = append(all, choker.Candidate{
-				ID: uint32(p.id), Rate: uint64(p.down.rate), Unchoked: !p.weChoke, Since: p.chokeChanged,
+				ID: uint32(p.id), Rate: uint64(p.down.rate), Unchoked: !p.weChoke, Since: p.chokeChanged, Came: p.joined,
 			})
 		}
 	}
