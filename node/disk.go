@@ -22,6 +22,7 @@ type savedState struct {
 	at     time.Time
 	pieces int
 	busy   atomic.Bool
+	err    error // of the last record, at the end
 }
 
 // errInconsistent stops a hybrid whose two halves describe different data.
@@ -239,9 +240,7 @@ func (t *Torrent) shutdown() {
 // closeFiles saves the last state. What was written is synced first, so that
 // the record is believed whatever happens next.
 func (t *Torrent) closeFiles() {
-	if err := t.save(t.swarm.Have(), true); err != nil {
-		t.setErr(err)
-	}
+	t.saved.err = t.save(t.swarm.Have(), true)
 	if s := t.store.Load(); s != nil {
 		s.Close()
 	}

@@ -329,9 +329,10 @@ func (t *Torrent) dial(addr netip.AddrPort) {
 	t.run(c, peer)
 }
 
-// Close stops the torrent, saves its state and closes its files.
+// Close stops the torrent, saves its state and closes its files. The error is
+// that of saving; what stopped the torrent before is told by Err.
 func (t *Torrent) Close() error {
 	t.cancel()
 	<-t.loopDone
-	return t.Err()
+	return t.saved.err
 }

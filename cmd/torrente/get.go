@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -20,6 +21,18 @@ type getFlags struct {
 	peers []string
 	plain bool
 	seed  bool
+	json  bool
+}
+
+// getFacts is what `get --json` says of a download.
+type getFacts struct {
+	Name       string  `json:"name"`
+	ID         string  `json:"torrent_id"`
+	Bytes      int64   `json:"bytes"`      // of the torrent
+	Downloaded int64   `json:"downloaded"` // in this run; less than bytes if it was resumed
+	Uploaded   int64   `json:"uploaded"`
+	Wasted     int64   `json:"wasted"` // came twice or false
+	Seconds    float64 `json:"seconds"`
 }
 
 func newGet(std stdio) *cobra.Command {
@@ -36,6 +49,7 @@ func newGet(std stdio) *cobra.Command {
 	c.Flags().StringVar(&f.dir, "dir", ".", "the folder into which the data goes")
 	c.Flags().StringArrayVar(&f.peers, "peer", nil, "a peer to connect to, HOST:PORT (may be repeated)")
 	c.Flags().BoolVar(&f.plain, "plain", false, "be an ordinary BitTorrent client: pay nothing")
+	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object when complete")
 	c.Flags().BoolVar(&f.seed, "seed", false, "go on giving to others when complete")
 	return c
 }
@@ -65,7 +79,9 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 	if err := watch(c.Context(), std, n); err != nil {
 		return interrupted(c.Context(), err)
 	}
-	sayComplete(std, n, time.Since(started))
+	if err := sayComplete(std, n, time.Since(started), f.json); err != nil {
+		return err
+	}
 	if f.seed {
 		<-c.Context().Done()
 		return context.Canceled
@@ -122,9 +138,16 @@ func watch(ctx context.Context, std stdio, t *node.Torrent) error {
 	}
 }
 
-func sayComplete(std stdio, t *node.Torrent, took time.Duration) {
-	st := t.Status()
+func sayComplete(std stdio, t *node.Torrent, took time.Duration, asJSON bool) error {
+	st, id := t.Status(), t.Info().ID()
 	rate := float64(st.Downloaded) / max(took.Seconds(), 1e-3)
 	fmt.Fprintf(std.err, "%s: complete, %s in %s (%s/s)\n",
 		printable(t.Name()), formatSize(st.Bytes), took.Round(time.Millisecond), formatSize(int64(rate)))
+	if !asJSON {
+		return nil
+	}
+	return printJSON(std.out, getFacts{
+		Name: t.Name(), ID: hex.EncodeToString(id[:]), Bytes: st.Bytes, Downloaded: st.Downloaded,
+		Uploaded: st.Uploaded, Wasted: st.Wasted, Seconds: took.Seconds(),
+	})
 }
