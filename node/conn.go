@@ -1,11 +1,14 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"torrente/identity"
 	"torrente/peerwire"
 	"torrente/piece"
 	"torrente/swarm"
@@ -34,6 +37,10 @@ type conn struct {
 	done    chan struct{} // closed by close
 	once    sync.Once
 	queued  bool // in Torrent.touched; belongs to the loop
+	secure  *secure
+	seal    *identity.Session // with which the writer seals, once there are keys
+	plain   []byte            // what the writer seals
+	last    atomic.Bool       // what is in the outbox is the last to be written
 
 	mu sync.Mutex // guards the following
 	// outbox is what is to be written. A piece without Data is a block to be
@@ -59,10 +66,19 @@ func (c *conn) close() {
 func (c *conn) read() error {
 	r := peerwire.NewReader(c.net, c.torrent.node.blocks.get)
 	for {
-		c.mu.Lock()
-		r.Limits = c.limits
-		c.mu.Unlock()
+		r.Limits = c.currentLimits()
 		m, err := r.Next()
+		if err == nil && c.secure != nil {
+			inner, tells, failed := c.secure.receive(m)
+			if failed != nil {
+				return failed
+			}
+			if m = inner; !tells {
+				continue
+			}
+		} else if err == nil && m.ID.IsPay() {
+			return errOutOfTurn
+		}
 		if err == nil && !c.torrent.mail.postWaiting(event{kind: received, peer: c.id, message: m}) {
 			err = errClosed
 		}
@@ -73,6 +89,12 @@ func (c *conn) read() error {
 			return err
 		}
 	}
+}
+
+func (c *conn) currentLimits() peerwire.Limits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limits
 }
 
 func (c *conn) setLimits(l peerwire.Limits) {
@@ -123,6 +145,20 @@ func (c *conn) write() error {
 				return err
 			}
 		}
+		if c.last.Load() {
+			return errClosed
+		}
+	}
+}
+
+// closeAfter writes what is in the outbox, within a second, and closes.
+func (c *conn) closeAfter() {
+	c.last.Store(true)
+	c.flush()
+	select {
+	case <-c.done:
+	case <-time.After(time.Second):
+		c.close()
 	}
 }
 
@@ -160,12 +196,16 @@ func (c *conn) writeAll(out []peerwire.Message) error {
 			blocks, bytes = blocks+1, bytes+int64(m.Length)
 			continue
 		}
-		b := peerwire.Append(buf[:at], *m)
-		if len(b) > len(buf) { // a bitfield or metadata longer than all of the buffer
+		b, err := c.append(buf[:at], m)
+		if err != nil {
+			return err
+		}
+		if len(b) > len(buf) { // a bitfield longer than the room that is left
+			long := b[at:]
 			if err := flush(); err != nil {
 				return err
 			}
-			if _, err := c.net.Write(peerwire.Append(nil, *m)); err != nil {
+			if _, err := c.net.Write(long); err != nil {
 				return err
 			}
 			continue
@@ -173,6 +213,24 @@ func (c *conn) writeAll(out []peerwire.Message) error {
 		at = len(b)
 	}
 	return flush()
+}
+
+// append appends a message as it goes over the wire: sealed, once there are
+// keys, but for keep-alives. The message that brings the keys becomes the empty
+// sealed one, which is the first.
+func (c *conn) append(dst []byte, m *peerwire.Message) ([]byte, error) {
+	var plain []byte
+	switch {
+	case m.ID == peerwire.PaySealedID:
+		c.seal = m.Rare.(*identity.Session)
+	case c.seal == nil || m.ID == peerwire.KeepAlive:
+		return peerwire.Append(dst, *m), nil
+	default:
+		c.plain = peerwire.Append(c.plain[:0], *m)
+		plain = c.plain[4:]
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(1+len(plain)+identity.SealOverhead))
+	return c.seal.Seal(append(dst, byte(peerwire.PaySealedID)), plain)
 }
 
 // serve reads a block into place behind its head.

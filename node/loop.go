@@ -71,6 +71,11 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 			t.touch(c)
 		}
 	}
+	for _, c := range t.newcomers {
+		c.put(c.secure.hello())
+		t.touch(c)
+	}
+	t.newcomers = t.newcomers[:0]
 	for _, s := range e.Serve {
 		if c := t.conns[s.Peer]; c != nil {
 			c.put(servedBlock(s.Block))

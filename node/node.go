@@ -25,6 +25,8 @@ type Config struct {
 	Dial func(context.Context, netip.AddrPort) (net.Conn, error)
 	// Trackers makes announces; nil: none are made.
 	Trackers tracker.Announcer
+	// Member makes the node able to pay; nil: an ordinary client.
+	Member *Membership
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
 	// Log is for the operator; nil: nothing is logged.

@@ -9,10 +9,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"torrente/identity"
 	"torrente/metainfo"
 	"torrente/peerwire"
 	"torrente/piece/store"
@@ -29,6 +31,8 @@ type Options struct {
 	Dir string
 	// Resume is the path of the resume record.
 	Resume string
+	// Plain keeps all payment out: an ordinary client.
+	Plain bool
 	// SeedOnly opens files for reading alone.
 	SeedOnly bool
 	// Peers are dialled at once and again.
@@ -53,16 +57,19 @@ type Torrent struct {
 	loopDone                chan struct{}
 
 	// What follows belongs to the loop.
-	swarm    *swarm.Swarm
-	conns    map[swarm.PeerID]*conn
-	touched  []*conn // to be flushed after the drain
-	limits   peerwire.Limits
-	intakes  []chan swarm.Verification
-	hashJobs chan swarm.HashServing
-	checking atomic.Pointer[Checking]
-	last     atomic.Pointer[swarm.Status] // of the last second
-	session  atomic.Pointer[tracker.Session]
-	saved    savedState
+	swarm   *swarm.Swarm
+	conns   map[swarm.PeerID]*conn
+	touched []*conn // to be flushed after the drain
+	// newcomers are to be sent their first payment message, behind the greeting.
+	newcomers []*conn
+	limits    peerwire.Limits
+	intakes   []chan swarm.Verification
+	hashJobs  chan swarm.HashServing
+	checking  atomic.Pointer[Checking]
+	last      atomic.Pointer[swarm.Status] // of the last second
+	session   atomic.Pointer[tracker.Session]
+	refusal   atomic.Pointer[*identity.Refused] // the last
+	saved     savedState
 
 	mu   sync.Mutex // guards the following
 	err  error
@@ -175,6 +182,34 @@ func (t *Torrent) speaksV2() bool {
 	return t.opt.Magnet.V2 != nil
 }
 
+// pays reports whether we may speak of payment: as members, about torrents
+// that are sold on a ledger of ours, or might be.
+func (t *Torrent) pays() bool { return len(t.payLedgers()) > 0 }
+
+// payLedgers are the ledgers that we may pay on for this torrent.
+func (t *Torrent) payLedgers() [][8]byte {
+	m := t.node.cfg.Member
+	if m == nil || t.opt.Plain {
+		return nil
+	}
+	info := t.Info()
+	if info == nil {
+		return m.Ledgers
+	}
+	if info.Pay == nil || !slices.Contains(m.Ledgers, info.Pay.Ledger) {
+		return nil
+	}
+	return [][8]byte{info.Pay.Ledger}
+}
+
+// Refusal is the last reason for which a peer refused our identity, or nil.
+func (t *Torrent) Refusal() error {
+	if r := t.refusal.Load(); r != nil {
+		return *r
+	}
+	return nil
+}
+
 // answerHash is the info-hash with which we answer: a peer that came with the
 // v1 hash of a hybrid and understands v2 is answered with the v2 hash, which
 // moves the connection to v2 (BEP 52 "upgrade path").
@@ -265,15 +300,19 @@ func (t *Torrent) setErr(err error) {
 }
 
 // run is a connection's life, from handshake to end.
-func (t *Torrent) run(c net.Conn, about swarm.Peer) {
+func (t *Torrent) run(c net.Conn, m meeting) {
 	id := t.node.nextPeer()
 	var cn *conn
 	joined := make(chan struct{})
 	ok := t.tell(func(now time.Time) {
 		defer close(joined)
 		cn = newConn(c, id, t, t.limits)
+		if m.peer.Pay {
+			cn.secure = newSecure(cn, &m, t.payLedgers())
+			t.newcomers = append(t.newcomers, cn)
+		}
 		t.conns[id] = cn
-		t.swarm.Join(now, id, about)
+		t.swarm.Join(now, id, m.peer)
 	})
 	if ok {
 		select {
@@ -298,8 +337,15 @@ func (t *Torrent) converse(cn *conn) {
 		writeErr = cn.write()
 		cn.close()
 	})
+	if cn.secure != nil {
+		cn.secure.begin()
+		defer cn.secure.end()
+	}
 	readErr = cn.read()
-	cn.close()
+	if r, refused := errors.AsType[*identity.Refused](readErr); refused {
+		t.refusal.Store(&r)
+	}
+	cn.closeAfter()
 	writer.Wait()
 	t.node.cfg.Log.Debug("connection ended", "peer", cn.net.RemoteAddr(), "read", readErr, "write", writeErr)
 	t.tell(func(now time.Time) {
@@ -313,9 +359,9 @@ func (t *Torrent) dial(addr netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(t.ctx, handshakeTime)
 	defer cancel()
 	c, err := t.node.cfg.Dial(ctx, addr)
-	var peer swarm.Peer
+	var m meeting
 	if err == nil {
-		peer, err = t.greet(c)
+		m, err = t.greet(c)
 	}
 	if err != nil {
 		if c != nil {
@@ -325,8 +371,8 @@ func (t *Torrent) dial(addr netip.AddrPort) {
 		t.tell(func(now time.Time) { t.swarm.FailedDial(now, addr) })
 		return
 	}
-	peer.Addr = addr // as it was found, so that it is known again
-	t.run(c, peer)
+	m.peer.Addr = addr // as it was found, so that it is known again
+	t.run(c, m)
 }
 
 // Close stops the torrent, saves its state and closes its files. The error is

@@ -26,6 +26,12 @@ const (
 	PaySealedID ID = 0xBF
 )
 
+// IsPay reports whether the id is one of the payment messages.
+func (id ID) IsPay() bool {
+	_, ok := payLimits[id]
+	return ok
+}
+
 // Alias names a commitment on one connection; the payer chooses it.
 type Alias uint16
 

@@ -24,6 +24,9 @@ func (s *Swarm) onInterested(now time.Time, p *peer, interested bool) error {
 // unchokeIfFree gives a free slot at once; otherwise the peer waits for the
 // next choice.
 func (s *Swarm) unchokeIfFree(now time.Time, p *peer) {
+	if !s.mayServe(p) {
+		return
+	}
 	taken := 0
 	for _, o := range s.order {
 		if !o.weChoke && !o.dropped {
@@ -56,7 +59,7 @@ func (s *Swarm) rechoke(now time.Time) {
 func (s *Swarm) choose(now time.Time) []uint32 {
 	var all []choker.Candidate
 	for _, p := range s.order {
-		if p.interested && !p.dropped {
+		if p.interested && !p.dropped && s.mayServe(p) {
 			all = append(all, choker.Candidate{
 				ID: uint32(p.id), Rate: uint64(p.down.rate), Unchoked: !p.weChoke, Since: p.chokeChanged, Came: p.joined,
 			})

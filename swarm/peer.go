@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"torrente/payment"
 	"torrente/peerwire"
 	"torrente/piece"
 )
@@ -16,6 +17,7 @@ type Peer struct {
 	Extended bool // BEP 10
 	Fast     bool // BEP 6
 	V2       bool // BEP 52
+	Pay      bool // both set their payment bit
 }
 
 // peer is a connection.
@@ -53,6 +55,8 @@ type peer struct {
 	up      meter
 
 	ext extensions
+
+	account payment.Account // zero until authenticated
 
 	// Hash requests (BEP 52).
 	hashesAsked   []*want

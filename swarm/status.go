@@ -20,6 +20,9 @@ type Status struct {
 	DownRate, UpRate float64 // bytes a second
 	Dialing, Known   int
 	MetadataKnown    bool
+	Sold             bool
+	Authenticated    int // peers whose account we know
+	WantPayment      int // peers that have what we need, and give it for payment alone
 }
 
 // Complete reports whether all pieces are verified.
@@ -27,7 +30,7 @@ func (s *Swarm) Complete() bool { return s.picker != nil && s.picker.Have().Full
 
 // Status tells where things stand.
 func (s *Swarm) Status() Status {
-	st := Status{Totals: s.totals, Dialing: s.book.dialing, Known: len(s.book.known), MetadataKnown: s.info != nil}
+	st := Status{Totals: s.totals, Dialing: s.book.dialing, Known: len(s.book.known), MetadataKnown: s.info != nil, Sold: s.sold}
 	if s.picker != nil {
 		have := s.picker.Have()
 		st.Pieces, st.Have, st.Bytes = have.Len(), have.Count(), s.layout.Bytes()
@@ -45,6 +48,12 @@ func (s *Swarm) Status() Status {
 		}
 		if p.weInterested && p.choking {
 			st.ChokingUs++
+		}
+		if !p.account.IsZero() {
+			st.Authenticated++
+		}
+		if s.sold && p.lacks > 0 {
+			st.WantPayment++
 		}
 		if !p.weChoke {
 			st.Served++

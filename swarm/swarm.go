@@ -22,9 +22,9 @@ type Config struct {
 	Proves func(raw []byte) bool
 	// Layers are the piece layers known from the start, by pieces root.
 	Layers map[[32]byte][]byte
-	// Sold says that every block is paid for: none is asked for whose hash is
-	// not known beforehand.
-	Sold bool
+	// Leaves says that every block of a v2 torrent is judged as it comes, as in
+	// torrents that are sold: none is asked for whose leaf hash is unknown.
+	Leaves bool
 	// Self is our peer id, to notice a connection to ourselves.
 	Self [20]byte
 	// Client is our name and version, as other clients show it.
@@ -41,6 +41,7 @@ type Config struct {
 type Swarm struct {
 	cfg    Config
 	info   *metainfo.Info // nil until known
+	sold   bool           // its data is paid for
 	layout *piece.Layout
 	picker *piece.Picker // nil until the files are open
 	choker *choker.Choker
@@ -79,6 +80,7 @@ var (
 	errUnasked     = errors.New("too many blocks that were not asked for")
 	errFalseData   = errors.New("sent false data")
 	errBadMessage  = errors.New("message that cannot be understood")
+	errReplaced    = errors.New("the account has a newer connection")
 	errStopped     = errors.New("the torrent was stopped")
 )
 
@@ -105,7 +107,8 @@ func New(cfg Config) *Swarm {
 func (s *Swarm) adopt(info *metainfo.Info) {
 	s.info = info
 	s.layout = piece.NewLayout(info)
-	s.trees = newTrees(info, s.cfg.Layers, s.cfg.Sold)
+	s.sold = info.Pay != nil
+	s.trees = newTrees(info, s.cfg.Layers, s.cfg.Leaves || s.sold)
 }
 
 // open takes what is on disk.
@@ -187,7 +190,7 @@ func (s *Swarm) refuse(p *peer) error {
 			return errDuplicate
 		}
 	}
-	if len(s.order) > s.cfg.MaxPeers {
+	if len(s.order) > s.cfg.MaxPeers || s.sold && !p.about.Pay && s.plain() > s.cfg.MaxPeers/plainShare {
 		return errCrowded
 	}
 	return nil

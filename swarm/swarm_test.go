@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"torrente/metainfo"
+	"torrente/payment"
 	"torrente/peerwire"
 	"torrente/piece"
 )
@@ -23,13 +25,13 @@ var sizes = []int64{700_000, 1, 16384, 0, 65_537, 300_000}
 func TestDownload(t *testing.T) {
 	for _, k := range kinds {
 		for _, magnet := range []bool{false, true} {
-			for _, sold := range []bool{false, true} {
-				name := k.name + map[bool]string{true: " magnet"}[magnet] + map[bool]string{true: " by leaves"}[sold]
+			for _, leaves := range []bool{false, true} {
+				name := k.name + map[bool]string{true: " magnet"}[magnet] + map[bool]string{true: " by leaves"}[leaves]
 				t.Run(name, func(t *testing.T) {
 					w := newWorld(t, 1)
 					c := makeContent(t, 64<<10, k.v1, k.v2, sizes...)
 					seed := w.settle("seed", c, Config{}, true, false)
-					leech := w.settle("leech", c, Config{Sold: sold}, false, magnet)
+					leech := w.settle("leech", c, Config{Leaves: leaves}, false, magnet)
 					leech.meet(seed)
 					w.run(time.Minute, leech.s.Complete)
 					if !leech.have.Full() {
@@ -103,7 +105,7 @@ func TestRunsRepeat(t *testing.T) {
 // by the leaf in v2 torrents, in v1 torrents by comparing with a good copy.
 func TestLiarIsDropped(t *testing.T) {
 	for _, k := range kinds {
-		for _, sold := range []bool{false, true} {
+		for _, leaves := range []bool{false, true} {
 			t.Run(k.name, func(t *testing.T) {
 				w := newWorld(t, 5)
 				c := makeContent(t, 256<<10, k.v1, k.v2, 2_000_000, 100)
@@ -113,7 +115,7 @@ func TestLiarIsDropped(t *testing.T) {
 				}
 				liar := w.settle("liar", c, Config{}, true, false)
 				liar.lies = func(b piece.Block) bool { return b.Begin/piece.BlockSize%3 == 0 }
-				leech := w.settle("leech", c, Config{Sold: sold}, false, false)
+				leech := w.settle("leech", c, Config{Leaves: leaves}, false, false)
 				for _, z := range append(honest, liar) {
 					leech.meet(z)
 				}
@@ -289,6 +291,50 @@ func TestFalseMetadata(t *testing.T) {
 	}
 	leech.meet(seed)
 	w.run(time.Minute, leech.s.Complete)
+}
+
+// Of a sold torrent nobody gets data who has no account, whatever it asks for;
+// and such peers get a quarter of the connections.
+func TestSoldTorrentsGiveStrangersNothing(t *testing.T) {
+	w := newWorld(t, 1)
+	c := makeContent(t, 32<<10, true, true, 200_000)
+	info := *c.torrent.Info
+	info.Pay = &metainfo.Pay{Federation: "https://example.org"}
+	c.torrent.Info = &info
+	seed := w.settle("seed", c, Config{MaxPeers: 8}, true, false)
+	free := *c.torrent.Info
+	free.Pay = nil // a stock client does not know what `pay` means
+	stock := &content{torrent: &metainfo.Torrent{Info: &free, Layers: c.torrent.Layers}, data: c.data}
+	leech := w.settle("stock", stock, Config{}, false, false)
+	leech.meet(seed)
+	w.pass(30 * time.Second)
+	for _, l := range seed.links { // it asks without being unchoked
+		seed.s.Receive(w.now, l.other.links[l.otherID].otherID, peerwire.BlockMessage(peerwire.Request, 0, 0, 16384))
+		seed.perform()
+	}
+	w.pass(time.Second)
+	if seed.served != 0 {
+		t.Errorf("%d blocks were given away", seed.served)
+	}
+	for range 5 {
+		w.settle("another", stock, Config{}, false, false).meet(seed)
+	}
+	w.pass(10 * time.Second)
+	if n := seed.s.Status().Peers; n > 2 {
+		t.Errorf("%d of 8 connections are with peers that cannot pay", n)
+	}
+}
+
+// The newest connection of an account wins.
+func TestOneConnectionAnAccount(t *testing.T) {
+	h := newHostile(t, Peer{Pay: true})
+	h.s.Join(h.now, 2, Peer{ID: [20]byte{8}, Pay: true})
+	h.s.Authenticated(h.now, 1, payment.Account{1})
+	if d := h.s.Take().Drop; len(d) != 0 {
+		t.Fatalf("dropped %v", d)
+	}
+	h.s.Authenticated(h.now, 2, payment.Account{1})
+	h.droppedFor(errReplaced)
 }
 
 // BenchmarkReceiveBlock is the core's work for one block: at most 1 us and no

@@ -1,0 +1,529 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"torrente/identity"
+	"torrente/metainfo"
+	"torrente/peerwire"
+	"torrente/piece/store"
+	"torrente/swarm"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// goods is a torrent with its data on disk.
+type goods struct {
+	torrent *metainfo.Torrent
+	dir     string
+	data    []byte
+}
+
+func makeGoods(t *testing.T, size int, o metainfo.Options) *goods {
+	t.Helper()
+	g := &goods{dir: t.TempDir(), data: make([]byte, size)}
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range g.data {
+		g.data[i] = byte(r.Uint32())
+	}
+	path := filepath.Join(g.dir, "goods")
+	if err := os.WriteFile(path, g.data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := store.List(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := metainfo.NewPlan(c.Name, c.Files, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.Hash(t.Context(), p, func(int64) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := p.Info(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.torrent = &metainfo.Torrent{Info: info, Layers: h.Layers}
+	return g
+}
+
+var hybrid = metainfo.Options{V1: true, V2: true}
+
+// startNode listens on loopback.
+func startNode(t *testing.T, member *Membership) *Node {
+	t.Helper()
+	t.TempDir() // what nodes save at their end must still have its folder then
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := New(Config{Listener: l, Member: member})
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func at(n *Node) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), n.Port())
+}
+
+func add(t *testing.T, n *Node, o Options) *Torrent {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	o.Resume = filepath.Join(t.TempDir(), "resume")
+	tr, err := n.Add(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// within fails the test if c is not closed soon.
+func within(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s did not happen", what)
+	}
+}
+
+// eventually polls what no channel tells.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(30 * time.Second)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("%s did not happen", what)
+		}
+	}
+}
+
+func TestDownload(t *testing.T) {
+	g := makeGoods(t, 3<<20+5, hybrid)
+	seed := add(t, startNode(t, nil), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+	within(t, "the seed's check", seed.Opened())
+	for name, o := range map[string]Options{
+		"by torrent": {Torrent: g.torrent},
+		"by link":    {Magnet: g.torrent.Magnet()},
+	} {
+		o.Dir = t.TempDir()
+		o.Peers = []netip.AddrPort{at(seed.node)}
+		leech := add(t, startNode(t, nil), o)
+		within(t, "the download "+name, leech.Complete())
+		if err := leech.Close(); err != nil {
+			t.Error(err)
+		}
+		got, err := os.ReadFile(filepath.Join(o.Dir, "goods"))
+		if err != nil || !bytes.Equal(got, g.data) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+}
+
+// Seeds that are asked for at the same time all take part.
+func TestDownloadFromMany(t *testing.T) {
+	g := makeGoods(t, 8<<20, metainfo.Options{V1: true, PieceLength: 64 << 10})
+	var peers []netip.AddrPort
+	var seeds []*Torrent
+	for range 3 {
+		seed := add(t, startNode(t, nil), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+		within(t, "a seed's check", seed.Opened())
+		peers, seeds = append(peers, at(seed.node)), append(seeds, seed)
+	}
+	leech := add(t, startNode(t, nil), Options{Torrent: g.torrent, Peers: peers})
+	within(t, "the download", leech.Complete())
+	for i, s := range seeds {
+		if s.Status().Uploaded == 0 {
+			t.Errorf("seed %d gave nothing", i)
+		}
+	}
+}
+
+func TestOneTorrentOnce(t *testing.T) {
+	g := makeGoods(t, 100, hybrid)
+	n := startNode(t, nil)
+	add(t, n, Options{Torrent: g.torrent})
+	if _, err := n.Add(Options{Magnet: g.torrent.Magnet()}); err == nil || !strings.Contains(err.Error(), "already open") {
+		t.Errorf("a second time: %v", err)
+	}
+}
+
+// What is no handshake, or one for another torrent, ends without an answer
+// that would tell what is open here.
+func TestStrangersAtTheDoor(t *testing.T) {
+	g := makeGoods(t, 100, hybrid)
+	n := startNode(t, nil)
+	add(t, n, Options{Torrent: g.torrent, Dir: g.dir})
+	other := peerwire.Handshake{InfoHash: sha1.Sum([]byte("another"))}
+	for name, says := range map[string][]byte{
+		"http": []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "another torrent": other.Append(nil),
+		"zeros": make([]byte, 68),
+	} {
+		c, err := net.Dial("tcp", at(n).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(says)
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s is answered with %q, %v", name, got, err)
+		}
+		c.Close()
+	}
+}
+
+// club is a federation and its members.
+type club struct {
+	authority *identity.Authority
+	trust     *identity.Trust
+}
+
+var ledgerID = [8]byte{1, 2, 3, 4, 5, 6, 7, 8}
+
+func newClub(t *testing.T, msp string) *club {
+	t.Helper()
+	a, err := identity.NewAuthority(msp, time.Now(), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &club{a, identity.NewTrust()}
+	if err := c.trust.AddRoot(msp, a.Root()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (c *club) member(t *testing.T, name string) *Membership {
+	t.Helper()
+	key, err := identity.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := identity.NewRequest(key, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := c.authority.Issue(csr, name, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.New(key, []*x509.Certificate{cert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Membership{Identity: id, Trust: c.trust, Ledgers: [][8]byte{ledgerID}}
+}
+
+// relay stands between two nodes and records what each says.
+type relay struct {
+	listener net.Listener
+	to       string
+	wg       sync.WaitGroup
+
+	mu   sync.Mutex // guards the following
+	said [2]bytes.Buffer
+}
+
+func startRelay(t *testing.T, to netip.AddrPort) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{listener: l, to: to.String()}
+	r.wg.Go(r.serve)
+	t.Cleanup(func() { l.Close(); r.wg.Wait() })
+	return r
+}
+
+func (r *relay) serve() {
+	for {
+		in, err := r.listener.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", r.to)
+		if err != nil {
+			in.Close()
+			continue
+		}
+		r.wg.Go(func() { r.pass(0, out, in) })
+		r.wg.Go(func() { r.pass(1, in, out) })
+	}
+}
+
+func (r *relay) pass(who int, to, from net.Conn) {
+	defer to.Close()
+	defer from.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		r.mu.Lock()
+		r.said[who].Write(buf[:n])
+		r.mu.Unlock()
+		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+func (r *relay) address() netip.AddrPort { return netip.MustParseAddrPort(r.listener.Addr().String()) }
+
+// heard reads what one side said: its handshake, and the ids of its messages.
+func (r *relay) heard(who int) (h peerwire.Handshake, ids []peerwire.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	src := bytes.NewReader(r.said[who].Bytes())
+	h, err := peerwire.ReadHandshake(src)
+	if err != nil {
+		return h, nil
+	}
+	in := peerwire.NewReader(src, func() []byte { return make([]byte, peerwire.BlockSize) })
+	for {
+		m, err := in.Next()
+		if err != nil {
+			return h, ids
+		}
+		ids = append(ids, m.ID)
+	}
+}
+
+// authenticated counts the peers whose account a torrent knows.
+func authenticated(t *Torrent) int { return t.Status().Authenticated }
+
+var sold = metainfo.Options{V1: true, V2: true, Pay: &metainfo.Pay{Ledger: ledgerID, Federation: "https://federation.example"}}
+
+// Two members meet over a sold torrent: they authenticate each other, and from
+// then on say nothing unsealed, both ways; data is not given.
+func TestMembersAuthenticateAndSeal(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 1<<20, sold)
+	for name, o := range map[string]Options{"by torrent": {Torrent: g.torrent}, "by link": {Magnet: g.torrent.Magnet()}} {
+		seller := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+		within(t, "the check", seller.Opened())
+		r := startRelay(t, at(seller.node))
+		o.Peers = []netip.AddrPort{r.address()}
+		buyer := add(t, startNode(t, c.member(t, "buyer")), o)
+		eventually(t, "authentication "+name, func() bool { return authenticated(seller) == 1 && authenticated(buyer) == 1 })
+		within(t, "the metadata", buyer.Opened())
+		eventually(t, "interest", func() bool { return buyer.Status().WantPayment == 1 })
+		for who := range 2 {
+			h, ids := r.heard(who)
+			if want := []peerwire.Feature{peerwire.PayOffer, peerwire.PayAnswer}[who]; !h.Has(want) {
+				t.Errorf("side %d does not set its bit", who)
+			}
+			first := slices.Index(ids, peerwire.PaySealedID)
+			if first < 0 || !slices.Contains(ids, peerwire.PayHelloID) || !slices.Contains(ids, peerwire.PayAuthID) {
+				t.Fatalf("side %d said %v", who, ids)
+			}
+			for _, id := range ids[first:] {
+				if id != peerwire.PaySealedID && id != peerwire.KeepAlive {
+					t.Errorf("side %d said %v after the seal: %v", who, id, ids)
+				}
+			}
+			if slices.Index(ids, peerwire.PayHelloID) < slices.Index(ids, peerwire.Extended) {
+				t.Errorf("side %d: pay hello came before the extended handshake: %v", who, ids)
+			}
+		}
+		if n := seller.Status().Uploaded; n != 0 {
+			t.Errorf("%s: %d bytes were given away", name, n)
+		}
+	}
+}
+
+// Not one payment byte goes to a node without identity, one that was told to
+// be plain, or about a torrent that is free.
+func TestPlainIsPlain(t *testing.T) {
+	c := newClub(t, "club")
+	free, paid := makeGoods(t, 1<<20, hybrid), makeGoods(t, 1<<20, sold)
+	for _, x := range []struct {
+		name          string
+		g             *goods
+		member        *Membership
+		plain, offers bool
+	}{
+		{"a stock client asks a seller", paid, nil, false, false},
+		{"a member is plain", paid, c.member(t, "plain"), true, false},
+		{"members and a free torrent", free, c.member(t, "member"), false, false},
+	} {
+		seed := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: x.g.torrent, Dir: x.g.dir, SeedOnly: true})
+		within(t, "the check", seed.Opened())
+		r := startRelay(t, at(seed.node))
+		leech := add(t, startNode(t, x.member), Options{Torrent: x.g.torrent, Plain: x.plain, Peers: []netip.AddrPort{r.address()}})
+		if x.g == free {
+			within(t, "the free download", leech.Complete())
+		} else {
+			eventually(t, "their meeting", func() bool { return leech.Status().WantPayment == 1 })
+		}
+		for who := range 2 {
+			h, ids := r.heard(who)
+			if h.Reserved[4] != 0 {
+				t.Errorf("%s: side %d has reserved[4] = %d", x.name, who, h.Reserved[4])
+			}
+			for _, id := range ids {
+				if id > peerwire.HashReject && id != peerwire.KeepAlive {
+					t.Errorf("%s: side %d said %v", x.name, who, id)
+				}
+			}
+		}
+		if x.g == paid && seed.Status().Uploaded > 0 {
+			t.Errorf("%s: data was given away", x.name)
+		}
+	}
+}
+
+// Whoever is refused learns why.
+func TestRefusedMembers(t *testing.T) {
+	g := makeGoods(t, 1<<20, sold)
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, home *club, m *Membership)
+		other bool
+		want  error
+	}{
+		"another federation": {other: true, want: identity.ErrOtherFederation},
+		"revoked": {spoil: func(_ *testing.T, home *club, m *Membership) {
+			home.trust.RevokeSerial(m.Identity.Leaf().SerialNumber)
+		}, want: identity.ErrRevoked},
+		"root removed": {spoil: func(t *testing.T, home *club, m *Membership) {
+			if !home.trust.RemoveRoot("club", home.authority.Root()) {
+				t.Fatal("no root was removed")
+			}
+		}, want: identity.ErrRootRemoved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := newClub(t, "club")
+			theirs := newClub(t, "club")
+			m := home.member(t, "buyer")
+			if c.other {
+				m = theirs.member(t, "buyer")
+			}
+			own := *m
+			own.Trust = identity.NewTrust() // the buyer believes the seller in any case
+			own.Trust.AddRoot("club", home.authority.Root())
+			seller := add(t, startNode(t, home.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+			within(t, "the check", seller.Opened())
+			if c.spoil != nil {
+				c.spoil(t, home, m)
+			}
+			buyer := add(t, startNode(t, &own), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(seller.node)}})
+			eventually(t, "the refusal", func() bool { return buyer.Refusal() != nil })
+			if r, ok := errors.AsType[*identity.Refused](buyer.Refusal()); !ok || !errors.Is(r.Reason, c.want) {
+				t.Errorf("refused with %q, want %q", buyer.Refusal(), c.want)
+			}
+			if n := authenticated(seller); n != 0 {
+				t.Error("the seller believes the buyer")
+			}
+		})
+	}
+}
+
+// A peer that breaks the rules of the payment messages loses its connection.
+func TestPaymentOutOfTurn(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 1<<20, sold)
+	seller := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+	within(t, "the check", seller.Opened())
+	hello := peerwire.Message{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: 1, Ledgers: [][8]byte{ledgerID}}}
+	for name, x := range map[string]struct {
+		offer bool
+		says  []peerwire.Message
+	}{
+		"payment without the bit": {false, []peerwire.Message{hello}},
+		"two hellos":              {true, []peerwire.Message{hello, hello}},
+		"no ledger in common":     {true, []peerwire.Message{{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: 1}}}},
+		"auth before hello":       {true, []peerwire.Message{{ID: peerwire.PayAuthID, Data: []byte{1}}}},
+		"garbage for TLS":         {true, []peerwire.Message{hello, {ID: peerwire.PayAuthID, Data: []byte("garbage")}}},
+		"sealed without keys":     {true, []peerwire.Message{hello, {ID: peerwire.PaySealedID, Data: make([]byte, 32)}}},
+		"pay in the clear":        {true, []peerwire.Message{hello, {ID: peerwire.PayID, Rare: peerwire.Pay{}}}},
+	} {
+		conn, err := net.Dial("tcp", at(seller.node).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := peerwire.Handshake{InfoHash: g.torrent.Info.HashV1(), PeerID: [20]byte{9}}
+		if x.offer {
+			h.Set(peerwire.PayOffer)
+		}
+		out := h.Append(nil)
+		for _, m := range x.says {
+			out = peerwire.Append(out, m)
+		}
+		conn.Write(out)
+		conn.SetReadDeadline(time.Now().Add(8 * time.Second)) // sooner than the handshake's own time
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection goes on", name)
+		}
+		conn.Close()
+	}
+}
+
+// A torrent that fails on disk ends with its reason.
+func TestFailureEndsTorrent(t *testing.T) {
+	g := makeGoods(t, 1<<20, hybrid)
+	seed := add(t, startNode(t, nil), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+	within(t, "the check", seed.Opened())
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "goods"), 0o700); err != nil { // in the place of the file
+		t.Fatal(err)
+	}
+	leech := add(t, startNode(t, nil), Options{Torrent: g.torrent, Dir: dir, Peers: []netip.AddrPort{at(seed.node)}})
+	within(t, "the end", leech.Ended())
+	if err := leech.Err(); err == nil || !strings.Contains(err.Error(), "goods") {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// Status and Found may be called whenever, also while and after a torrent ends.
+func TestCallsAroundTheEnd(t *testing.T) {
+	g := makeGoods(t, 1<<20, hybrid)
+	tr := add(t, startNode(t, nil), Options{Torrent: g.torrent})
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				tr.Status()
+				tr.Found([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, swarm.FromTracker)
+			}
+		})
+	}
+	within(t, "opening", tr.Opened())
+	if err := tr.Close(); err != nil {
+		t.Error(err)
+	}
+	stop()
+	wg.Wait()
+	if err := tr.Close(); err != nil {
+		t.Errorf("a second close: %v", err)
+	}
+}

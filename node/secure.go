@@ -1,0 +1,200 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"torrente/identity"
+	"torrente/payment"
+	"torrente/peerwire"
+)
+
+// Membership is what makes a node able to pay and be paid: who it is, whom it
+// believes, and the ledgers on which it has an account.
+type Membership struct {
+	Identity *identity.Identity
+	Trust    *identity.Trust
+	Ledgers  [][8]byte
+}
+
+// payVersion is the version of the payment messages.
+const payVersion = 1
+
+// The reasons for which a payment connection ends.
+var (
+	errUnsealed   = errors.New("a message came unsealed after the connection was sealed")
+	errOutOfTurn  = errors.New("a payment message out of turn")
+	errNoLedger   = errors.New("no ledger in common")
+	errSealedKind = errors.New("a message that may not be sealed")
+)
+
+// secure is the authentication of one connection, and the seal on what comes
+// in; the reader owns it. The order is: hello of both, TLS bytes both ways
+// until both have keys, an empty sealed message of both. A direction is sealed
+// from its first sealed message on. The writer seals what goes out, from the
+// message on that the reader put in the outbox for that.
+type secure struct {
+	conn     *conn
+	outgoing bool
+	ours     peerwire.PayHello
+	// said is the transcript: both handshakes, the initiator's first.
+	said    []byte
+	ctx     context.Context
+	session *identity.Session // nil before the other's hello
+	keyed   bool              // we have keys, and seal what we send
+	sealed  bool              // they seal what they send
+	timer   *time.Timer       // ends a connection that never becomes authentic
+}
+
+// newSecure prepares the authentication of a connection on which both sides
+// set their payment bit.
+func newSecure(c *conn, m *meeting, ledgers [][8]byte) *secure {
+	first, second := m.theirs, m.ours
+	if m.peer.Outgoing {
+		first, second = m.ours, m.theirs
+	}
+	return &secure{
+		conn: c, outgoing: m.peer.Outgoing, ctx: c.torrent.ctx, said: second.Append(first.Append(nil)),
+		ours: peerwire.PayHello{Version: payVersion, Ledgers: ledgers},
+	}
+}
+
+// hello is the first payment message.
+func (s *secure) hello() peerwire.Message {
+	return peerwire.Message{ID: peerwire.PayHelloID, Rare: s.ours}
+}
+
+// begin starts the time within which the connection must become authentic.
+func (s *secure) begin() { s.timer = time.AfterFunc(handshakeTime, s.conn.close) }
+
+// end frees what the handshake holds; the keys stay with the writer.
+func (s *secure) end() {
+	s.timer.Stop()
+	if s.session != nil {
+		s.session.Close()
+	}
+}
+
+// receive takes a message that was read, and returns what it means to the
+// Swarm: itself, what was sealed in it, or nothing.
+func (s *secure) receive(m peerwire.Message) (out peerwire.Message, ok bool, err error) {
+	switch {
+	case m.ID == peerwire.PayHelloID:
+		return m, false, s.onHello(m.Rare.(peerwire.PayHello))
+	case m.ID == peerwire.PayAuthID:
+		return m, false, s.onAuth(m.Data)
+	case m.ID == peerwire.PaySealedID:
+		return s.open(m.Data)
+	case m.ID == peerwire.Piece || m.ID == peerwire.KeepAlive:
+		return m, true, nil
+	case s.sealed:
+		return m, false, errUnsealed
+	case m.ID == peerwire.PayErrorID: // why they refuse us, before there are keys
+		return m, false, refusedBy(m.Rare.(peerwire.PayError))
+	case m.ID.IsPay():
+		return m, false, errOutOfTurn
+	}
+	return m, true, nil
+}
+
+// onHello agrees on a ledger and starts the handshake, bound to all that was
+// said before.
+func (s *secure) onHello(theirs peerwire.PayHello) (err error) {
+	if s.session != nil {
+		return errOutOfTurn
+	}
+	first, second := theirs, s.ours
+	if s.outgoing {
+		first, second = s.ours, theirs
+	}
+	if !slices.ContainsFunc(first.Ledgers, func(l [8]byte) bool { return slices.Contains(second.Ledgers, l) }) {
+		return errNoLedger
+	}
+	for _, h := range []peerwire.PayHello{first, second} {
+		s.said = peerwire.Append(s.said, peerwire.Message{ID: peerwire.PayHelloID, Rare: h})
+	}
+	role := identity.Responder
+	if s.outgoing {
+		role = identity.Initiator
+	}
+	m := s.conn.torrent.node.cfg.Member
+	s.session, err = identity.Start(s.ctx, role, identity.SessionConfig{
+		Identity: m.Identity, Trust: m.Trust, Transcript: sha256.Sum256(s.said), Now: s.conn.torrent.node.cfg.Now(),
+	})
+	if err != nil || !s.outgoing {
+		return err
+	}
+	return s.onAuth(nil)
+}
+
+// onAuth passes the handshake's bytes on. A refusal is told to the other side,
+// so that its user learns why.
+func (s *secure) onAuth(in []byte) error {
+	if s.session == nil || s.keyed {
+		return errOutOfTurn
+	}
+	out, err := s.session.Step(in)
+	if len(out) > 0 {
+		s.send(peerwire.Message{ID: peerwire.PayAuthID, Data: out})
+	}
+	if err != nil {
+		if code := identity.RefusalCode(err); code != 0 {
+			s.send(peerwire.Message{ID: peerwire.PayErrorID, Rare: peerwire.PayError{Code: uint16(code)}})
+		}
+		return err
+	}
+	if s.session.Done() {
+		s.keyed = true
+		s.send(peerwire.Message{ID: peerwire.PaySealedID, Rare: s.session}) // seal from here on
+	}
+	return nil
+}
+
+func (s *secure) send(m peerwire.Message) {
+	s.conn.put(m)
+	s.conn.flush()
+}
+
+// open breaks a seal. The first one proves that the other side holds the key
+// of its certificate and accepted ours.
+func (s *secure) open(sealed []byte) (m peerwire.Message, ok bool, err error) {
+	if !s.keyed {
+		return m, false, errOutOfTurn
+	}
+	plain, err := s.session.Open(nil, sealed)
+	if err != nil {
+		return m, false, err
+	}
+	if !s.sealed {
+		s.sealed = true
+		s.timer.Stop()
+		s.authenticated()
+	}
+	if len(plain) == 0 {
+		return m, false, nil
+	}
+	switch id := peerwire.ID(plain[0]); id {
+	case peerwire.Piece, peerwire.PayHelloID, peerwire.PayAuthID, peerwire.PaySealedID:
+		return m, false, fmt.Errorf("%w: %v", errSealedKind, id)
+	}
+	m, err = peerwire.Parse(plain, s.conn.currentLimits())
+	return m, err == nil, err
+}
+
+// authenticated tells the Swarm who is there.
+func (s *secure) authenticated() {
+	p := s.session.Peer()
+	account := payment.AccountOf(p.MSP, p.SPKI)
+	t, id := s.conn.torrent, s.conn.id
+	t.tell(func(now time.Time) { t.swarm.Authenticated(now, id, account) })
+}
+
+// refusedBy is the reason that the other side gave.
+func refusedBy(e peerwire.PayError) error {
+	return identity.RefusalOf(uint8(min(e.Code, math.MaxUint8)))
+}
