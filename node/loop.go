@@ -71,9 +71,12 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 			t.touch(c)
 		}
 	}
-	for _, c := range t.newcomers {
-		c.put(c.secure.hello())
-		t.touch(c)
+	for _, n := range t.newcomers {
+		if s := n.conn.secure; s != nil { // the hello comes behind the extended handshake
+			n.conn.put(s.hello())
+			t.touch(n.conn)
+		}
+		close(n.greeted)
 	}
 	t.newcomers = t.newcomers[:0]
 	for _, s := range e.Serve {

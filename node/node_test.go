@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -77,7 +78,8 @@ func startNode(t *testing.T, member *Membership) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := New(Config{Listener: l, Member: member})
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n := New(Config{Listener: l, Member: member, Log: log})
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Error(err)

@@ -57,11 +57,10 @@ type Torrent struct {
 	loopDone                chan struct{}
 
 	// What follows belongs to the loop.
-	swarm   *swarm.Swarm
-	conns   map[swarm.PeerID]*conn
-	touched []*conn // to be flushed after the drain
-	// newcomers are to be sent their first payment message, behind the greeting.
-	newcomers []*conn
+	swarm     *swarm.Swarm
+	conns     map[swarm.PeerID]*conn
+	touched   []*conn // to be flushed after the drain
+	newcomers []newcomer
 	limits    peerwire.Limits
 	intakes   []chan swarm.Verification
 	hashJobs  chan swarm.HashServing
@@ -74,6 +73,13 @@ type Torrent struct {
 	mu   sync.Mutex // guards the following
 	err  error
 	info *metainfo.Info
+}
+
+// newcomer is a connection whose greeting is not in its outbox yet. Its reader
+// waits: what it answers must come behind the greeting.
+type newcomer struct {
+	conn    *conn
+	greeted chan struct{}
 }
 
 // Checking is how far the check of files on disk is.
@@ -305,12 +311,11 @@ func (t *Torrent) run(c net.Conn, m meeting) {
 	var cn *conn
 	joined := make(chan struct{})
 	ok := t.tell(func(now time.Time) {
-		defer close(joined)
 		cn = newConn(c, id, t, t.limits)
 		if m.peer.Pay {
 			cn.secure = newSecure(cn, &m, t.payLedgers())
-			t.newcomers = append(t.newcomers, cn)
 		}
+		t.newcomers = append(t.newcomers, newcomer{cn, joined})
 		t.conns[id] = cn
 		t.swarm.Join(now, id, m.peer)
 	})

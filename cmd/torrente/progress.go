@@ -72,6 +72,9 @@ func peersOf(t *node.Torrent, st swarm.Status) string {
 			return "0 peers because " + printable(why.Error())
 		}
 	}
+	if st.Sold && st.Peers > 0 && st.WantPayment == st.Peers {
+		return fmt.Sprintf("%s, all want payment, and this version cannot pay yet", count(st.Peers, "peer"))
+	}
 	switch {
 	case st.Peers == 0 && st.Known == 0:
 		return "0 peers because nobody has named one yet: give --peer HOST:PORT or a tracker"

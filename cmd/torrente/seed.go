@@ -51,6 +51,9 @@ func seed(c *cobra.Command, std stdio, at *address, dir string, files []string) 
 
 // seedOne opens a torrent whose data must be complete.
 func (s *session) seedOne(ctx context.Context, std stdio, t *metainfo.Torrent, dir string) error {
+	if t.Info.Pay != nil {
+		return fmt.Errorf("%s is sold: this version cannot take payment for it yet, and does not give it away", printable(t.Info.Name))
+	}
 	n, err := s.node.Add(node.Options{Torrent: t, Dir: dir, SeedOnly: true, Resume: s.home.resume(shortID(t.Info))})
 	if err != nil {
 		return err
