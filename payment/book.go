@@ -1,0 +1,285 @@
+package payment
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+)
+
+// The rules of lending (section 4).
+const (
+	// MaxWindow is the most that anybody is lent, in units: 16 MiB.
+	MaxWindow = 16 << 20 / UnitBytes
+	// creditPerUnit is how often the price of a unit must have been earned
+	// before one is lent: a thief has paid 16 times what it can take.
+	creditPerUnit = 16
+	// creditHalves is how long credit takes to lose half of its worth.
+	creditHalves = 30 * 24 * time.Hour
+	// holdLimit and awayLimit are how long a debt may go without a link, on
+	// hold and after the connection, before it is a default.
+	holdLimit = 10 * time.Minute
+	awayLimit = 24 * time.Hour
+	// maxResends is how many charged, unpaid units are sent again free, a day.
+	maxResends = 16
+	// What one account may make this node remember.
+	maxTabs        = 256
+	maxCommitments = 4096
+)
+
+// BookConfig holds what a seller decides.
+type BookConfig struct {
+	Me    Account // the seller, and buyer, whose book this is
+	Them  Account // the account that the book is about
+	Price Amount  // of a unit, in the current epoch
+	Floor uint64  // units lent to anybody, strangers too; 0: they pay ahead
+}
+
+// Book holds what all torrents and connections of one account have in common:
+// as buyer from us its debt and credit, as seller to us what we prepaid. Swarms
+// serve on credit only what the book leased them; the sum of leases and debts
+// stays within Window. Nothing resets a book but payment: it belongs to a key,
+// not to an address.
+//
+// Append writes a book down and ParseBook reads it. What a lease, a count or a
+// prepayment changed must be on disk before it is acted upon; then a crash at
+// any instruction lends nobody more than the window. One goroutine owns a book.
+type Book struct {
+	config    BookConfig
+	credit    Amount    // coins earned from them, halved now and then
+	halved    time.Time // when it was last
+	defaulted bool
+	resends   int
+	resendDay time.Time // when the count of resends began
+	counted   map[CommitmentID]uint32
+	tabs      map[TorrentID]*tab
+}
+
+// tab is what a book knows about one torrent. All counts are units.
+type tab struct {
+	leased  uint64    // lent to the torrent's swarm, used or not
+	debt    uint64    // served, not paid, and no swarm looks after it
+	doubt   uint64    // leased when this node died: served perhaps
+	ahead   uint64    // paid by them, not served, and no swarm looks after it
+	unpaid  []uint32  // which units the debt is for, the oldest first, as far as known
+	prepaid uint64    // paid by us, not delivered by them
+	hold    time.Time // since when their next request waits for a link; zero: it does not
+	left    time.Time // when the connection ended; zero: it has not
+}
+
+func (t *tab) owed() uint64 { return t.debt + t.doubt }
+
+func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead+t.prepaid == 0 }
+
+// NewBook returns the book of an account that was never met.
+func NewBook(config BookConfig) *Book {
+	return &Book{config: config, counted: map[CommitmentID]uint32{}, tabs: map[TorrentID]*tab{}}
+}
+
+// SetPrice follows the ledger into a new epoch. Credit is in coins, so the
+// window moves against the price.
+func (b *Book) SetPrice(price Amount) { b.config.Price = price }
+
+// Window returns W, the units that may be served and unpaid at once:
+// min(max(floor, credit / (16 x price)), MaxWindow).
+func (b *Book) Window() uint64 {
+	return min(max(b.config.Floor, b.earned()), MaxWindow)
+}
+
+// earned is the part of the window that credit gives.
+func (b *Book) earned() uint64 {
+	cost, ok := b.config.Price.Mul(creditPerUnit)
+	if cost == 0 || !ok {
+		return 0 // at price 0 nothing is earned, and links cost nothing
+	}
+	return uint64(b.credit / cost)
+}
+
+// Credit returns the coins earned from the account, after halvings.
+func (b *Book) Credit() Amount { return b.credit }
+
+// Defaulted reports whether the account left a debt unpaid for too long, and
+// has not paid it since.
+func (b *Book) Defaulted() bool { return b.defaulted }
+
+// Owed returns the units served or perhaps served, not paid, and looked after
+// by no swarm. Links pay them before anything new.
+func (b *Book) Owed() uint64 {
+	var n uint64
+	for _, t := range b.tabs {
+		n += t.owed()
+	}
+	return n
+}
+
+// Leased returns the units lent to all swarms together.
+func (b *Book) Leased() uint64 {
+	var n uint64
+	for _, t := range b.tabs {
+		n += t.leased
+	}
+	return n
+}
+
+// Lease lends up to want units to the torrent's swarm and returns how many.
+// They count as lent until Return, Count or Leave.
+func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
+	used := b.Owed() + b.Leased()
+	window := b.Window()
+	if used >= window || want == 0 {
+		return 0
+	}
+	t := b.tab(torrent)
+	if t == nil {
+		return 0
+	}
+	granted := min(want, window-used)
+	t.leased += granted
+	return granted
+}
+
+// Return takes back units that the swarm has not served on credit, or that
+// were paid since.
+func (b *Book) Return(torrent TorrentID, units uint64) {
+	if t := b.tabs[torrent]; t != nil {
+		t.leased -= min(units, t.leased)
+		b.tidy(torrent)
+	}
+}
+
+// Standing is what one torrent's swarm hands to the book when its connection
+// ends, and gets back at the next one.
+type Standing struct {
+	// Ahead is how many units were paid for and not served yet.
+	Ahead uint64
+	// Unpaid are the units that were served and that no link paid, the oldest
+	// first. They may be sent again free, as often as Resend allows.
+	Unpaid []uint32
+}
+
+// Join tells that a swarm has a connection to the account again, and hands it
+// what was left over. The unpaid units stay debt, which Count pays.
+func (b *Book) Join(torrent TorrentID) Standing {
+	t := b.tabs[torrent]
+	if t == nil {
+		return Standing{}
+	}
+	s := Standing{t.ahead, slices.Clone(t.unpaid)}
+	t.left, t.ahead = time.Time{}, 0
+	b.tidy(torrent)
+	return s
+}
+
+// Leave ends a swarm's lease with the connection. What it served unpaid
+// becomes debt; a link that comes later pays it.
+func (b *Book) Leave(now time.Time, torrent TorrentID, s Standing) {
+	t := b.tab(torrent)
+	if t == nil {
+		return // then it had no lease either
+	}
+	n := min(uint64(len(s.Unpaid)), t.leased)
+	t.debt += n
+	t.unpaid = append(t.unpaid, s.Unpaid[uint64(len(s.Unpaid))-n:]...)
+	t.ahead += s.Ahead
+	t.leased, t.hold, t.left = 0, time.Time{}, now
+	b.tidy(torrent)
+}
+
+// Recall returns how many units of the torrent's lease the window no longer
+// covers, after a default, a halving or a new price. The swarm gives them back
+// with Return before it serves on credit again.
+func (b *Book) Recall(torrent TorrentID) uint64 {
+	t := b.tabs[torrent]
+	if t == nil {
+		return 0
+	}
+	used := b.Owed() + b.Leased()
+	return min(used-min(used, b.Window()), t.leased)
+}
+
+// Hold tells that the account asked for more than it may have, and has units
+// to pay. Ten minutes later, without a link, it is in default.
+func (b *Book) Hold(now time.Time, torrent TorrentID) {
+	if t := b.tabs[torrent]; t != nil && t.hold.IsZero() && !t.empty() {
+		t.hold = now
+	}
+}
+
+// Resend reports whether one more charged, unpaid unit may be sent again free.
+func (b *Book) Resend(now time.Time) bool {
+	if now.Sub(b.resendDay) >= 24*time.Hour {
+		b.resends, b.resendDay = 0, now
+	}
+	if b.resends >= maxResends {
+		return false
+	}
+	b.resends++
+	return true
+}
+
+// Settle ends the doubt about what was served before this node died. owed is
+// what the account's pay_resume says it has from us and has not paid, in this
+// torrent. What it disclaims is forgiven at 16 times its price in credit, as
+// far as there is credit, so that a lie gains nothing; the rest is debt.
+func (b *Book) Settle(torrent TorrentID, owed uint64) {
+	t := b.tabs[torrent]
+	if t == nil || t.doubt == 0 {
+		return
+	}
+	admitted := min(t.doubt, owed-min(owed, t.debt))
+	forgiven := min(t.doubt-admitted, b.earned())
+	// earned says that this fits and that there is so much credit.
+	cost, _ := b.config.Price.Mul(creditPerUnit * forgiven)
+	b.credit -= cost
+	t.debt += t.doubt - forgiven
+	t.doubt = 0
+	b.tidy(torrent)
+}
+
+// tab returns the torrent's tab, a new one if need be, or nil if the account
+// has too many already.
+func (b *Book) tab(torrent TorrentID) *tab {
+	t := b.tabs[torrent]
+	if t == nil && len(b.tabs) < maxTabs {
+		t = &tab{}
+		b.tabs[torrent] = t
+	}
+	return t
+}
+
+// tidy forgets what no longer matters of a torrent.
+func (b *Book) tidy(torrent TorrentID) {
+	t := b.tabs[torrent]
+	if t.debt == 0 {
+		t.unpaid = nil
+	}
+	if known := uint64(len(t.unpaid)); known > t.debt {
+		t.unpaid = t.unpaid[known-t.debt:] // links pay the oldest first
+	}
+	if t.owed() == 0 {
+		t.left = time.Time{}
+	}
+	if t.empty() && t.hold.IsZero() {
+		delete(b.tabs, torrent)
+	}
+	if b.defaulted && b.Owed() == 0 {
+		b.defaulted = false
+	}
+}
+
+// torrents returns the torrents in a fixed order, the given one first.
+func (b *Book) torrents(first TorrentID) []TorrentID {
+	all := slices.SortedFunc(maps.Keys(b.tabs), func(x, y TorrentID) int { return slices.Compare(x[:], y[:]) })
+	if i := slices.Index(all, first); i > 0 {
+		all = slices.Insert(slices.Delete(all, i, i+1), 0, first)
+	}
+	return all
+}
+
+// addSaturated never wraps: more than 2^64 coins of credit are that many.
+func addSaturated(a, b Amount) Amount {
+	if sum, ok := a.Add(b); ok {
+		return sum
+	}
+	return math.MaxUint64
+}

@@ -1,0 +1,190 @@
+package payment
+
+import "time"
+
+// Counted is what links were worth to the torrent that they came in.
+type Counted struct {
+	// Paid is how many more units are paid for: the links' units without those
+	// that went to debts.
+	Paid uint64
+	// Recalled is how many units the swarm's lease has shrunk by, because the
+	// window no longer covers it.
+	Recalled uint64
+}
+
+// Count takes a link of c, whose index the ledger covers up to registeredCap.
+// What min(index, cap) grew by since the last call earns credit and pays: debts
+// first, this torrent's before others. A repeated or smaller index counts
+// nothing, so links may be counted again after a crash. A commitment between
+// other accounts counts nothing.
+func (b *Book) Count(now time.Time, c *Commitment, index, registeredCap uint32) Counted {
+	if c.Receiver != b.config.Me || c.Payer != b.config.Them {
+		return Counted{}
+	}
+	id := c.ID()
+	deepest, before := min(index, registeredCap, c.Links), b.counted[id]
+	if deepest <= before || (before == 0 && len(b.counted) >= maxCommitments) {
+		return Counted{}
+	}
+	b.counted[id] = deepest
+	units := uint64(deepest - before)
+	b.earn(now, c.Price, units)
+	if t := b.tabs[c.Torrent]; t != nil {
+		t.hold = time.Time{}
+	}
+	var recalled uint64
+	paid := b.payDebts(c.Torrent, units)
+	if t := b.tabs[c.Torrent]; t != nil {
+		recalled = min(b.Recall(c.Torrent), paid)
+		t.leased -= recalled
+		b.tidy(c.Torrent)
+	}
+	return Counted{paid, recalled}
+}
+
+// Forget drops what was counted of a commitment that has ended on the ledger:
+// nothing can be counted on it again.
+func (b *Book) Forget(c CommitmentID) { delete(b.counted, c) }
+
+// Counts returns how far a commitment was counted.
+func (b *Book) Counts(c CommitmentID) uint32 { return b.counted[c] }
+
+func (b *Book) earn(now time.Time, price Amount, units uint64) {
+	b.halve(now)
+	coins, ok := price.Mul(units)
+	if !ok {
+		return // no valid commitment is worth so much
+	}
+	if b.credit == 0 {
+		b.halved = now
+	}
+	b.credit = addSaturated(b.credit, coins)
+}
+
+// payDebts pays the debts with units and returns what is left of them.
+func (b *Book) payDebts(first TorrentID, units uint64) uint64 {
+	if b.Owed() == 0 {
+		return units // nearly always
+	}
+	for _, torrent := range b.torrents(first) {
+		t := b.tabs[torrent]
+		known := min(units, t.debt)
+		t.debt -= known
+		units -= known
+		doubted := min(units, t.doubt)
+		t.doubt -= doubted
+		units -= doubted
+		b.tidy(torrent)
+		if units == 0 {
+			break
+		}
+	}
+	return units
+}
+
+// Expired tells that a commitment expired on which the account owed units of
+// this torrent: that is a default.
+func (b *Book) Expired(torrent TorrentID) {
+	if t := b.tabs[torrent]; t != nil && t.owed() > 0 {
+		b.fail()
+	}
+}
+
+// Advance lets time pass: credit halves, and debts older than their limits
+// become defaults.
+func (b *Book) Advance(now time.Time) {
+	b.halve(now)
+	for _, t := range b.tabs {
+		if due := t.due(); !due.IsZero() && !now.Before(due) {
+			b.fail()
+			// Once is enough: the debt stays, and what is earned from now on
+			// is the account's own.
+			t.hold, t.left = time.Time{}, time.Time{}
+		}
+	}
+}
+
+// Deadline returns when Advance has something to do next, or zero for never.
+func (b *Book) Deadline() time.Time {
+	var first time.Time
+	if b.credit > 0 {
+		first = b.halved.Add(creditHalves)
+	}
+	for _, t := range b.tabs {
+		if due := t.due(); !due.IsZero() && (first.IsZero() || due.Before(first)) {
+			first = due
+		}
+	}
+	return first
+}
+
+// due returns when the tab is in default, or zero.
+func (t *tab) due() time.Time {
+	switch {
+	case !t.hold.IsZero() && t.owed()+t.leased > 0:
+		return t.hold.Add(holdLimit)
+	case !t.left.IsZero() && t.owed() > 0:
+		return t.left.Add(awayLimit)
+	}
+	return time.Time{}
+}
+
+// fail takes the credit away. The debt stays and is paid first.
+func (b *Book) fail() { b.credit, b.defaulted = 0, true }
+
+// halve applies the halvings that are due. A clock that went back halves
+// nothing twice.
+func (b *Book) halve(now time.Time) {
+	for b.credit > 0 && now.Sub(b.halved) >= creditHalves {
+		b.credit /= 2
+		b.halved = b.halved.Add(creditHalves)
+	}
+}
+
+// Prepay reserves units to be paid to the account before it delivers them, and
+// reports whether that is allowed: what is prepaid and not delivered, over all
+// torrents, stays within allowance (P2: one unit; in a v1 torrent the blocks
+// received of the unfinished piece).
+func (b *Book) Prepay(torrent TorrentID, units, allowance uint64) bool {
+	outstanding := b.Prepaid()
+	if outstanding > allowance || units > allowance-outstanding {
+		return false
+	}
+	t := b.tab(torrent)
+	if t == nil {
+		return false
+	}
+	t.prepaid += units
+	b.tidy(torrent)
+	return true
+}
+
+// Deliver tells that units of the torrent came from the account and verified,
+// and returns how many of them are to be paid now: those prepaid are not.
+func (b *Book) Deliver(torrent TorrentID, units uint64) uint64 {
+	t := b.tabs[torrent]
+	if t == nil {
+		return units
+	}
+	covered := min(units, t.prepaid)
+	t.prepaid -= covered
+	b.tidy(torrent)
+	return units - covered
+}
+
+// Prepaid returns the units paid to the account that it has not delivered.
+func (b *Book) Prepaid() uint64 {
+	var n uint64
+	for _, t := range b.tabs {
+		n += t.prepaid
+	}
+	return n
+}
+
+// PrepaidIn returns those of one torrent: its blocks are asked for first.
+func (b *Book) PrepaidIn(torrent TorrentID) uint64 {
+	if t := b.tabs[torrent]; t != nil {
+		return t.prepaid
+	}
+	return 0
+}

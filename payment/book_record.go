@@ -1,0 +1,164 @@
+package payment
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// ErrBook means that bytes are no book: they were damaged.
+var ErrBook = errors.New("not a valid book of an account: the record is damaged")
+
+// bookVersion opens a book on disk.
+const bookVersion = 1
+
+// Append writes the book to b: version u8, them 32, credit u64, halved u64,
+// defaulted u8; resends u8, since u64; the number of commitments u32 and for
+// each its id 32 and index u32; the number of torrents u32 and for each its id
+// 32, leased, debt, doubt, ahead, prepaid, left u64, the number of unpaid units
+// u16 and those, u32 each. Times are seconds since 1970, 0 for none. Equal books
+// give equal bytes.
+func (b *Book) Append(out []byte) []byte {
+	be := binary.BigEndian
+	out = append(out, bookVersion)
+	out = append(out, b.config.Them[:]...)
+	out = be.AppendUint64(out, uint64(b.credit))
+	out = be.AppendUint64(out, seconds(b.halved))
+	out = append(out, asByte(b.defaulted), byte(b.resends))
+	out = be.AppendUint64(out, seconds(b.resendDay))
+	out = be.AppendUint32(out, uint32(len(b.counted)))
+	ids := slices.SortedFunc(maps.Keys(b.counted), func(x, y CommitmentID) int { return slices.Compare(x[:], y[:]) })
+	for _, id := range ids {
+		out = append(out, id[:]...)
+		out = be.AppendUint32(out, b.counted[id])
+	}
+	out = be.AppendUint32(out, uint32(len(b.tabs)))
+	for _, torrent := range b.torrents(TorrentID{}) {
+		out = append(out, torrent[:]...)
+		out = b.tabs[torrent].append(out)
+	}
+	return out
+}
+
+func (t *tab) append(out []byte) []byte {
+	be := binary.BigEndian
+	for _, n := range [...]uint64{t.leased, t.debt, t.doubt, t.ahead, t.prepaid, seconds(t.left)} {
+		out = be.AppendUint64(out, n)
+	}
+	out = be.AppendUint16(out, uint16(len(t.unpaid)))
+	for _, unit := range t.unpaid {
+		out = be.AppendUint32(out, unit)
+	}
+	return out
+}
+
+// ParseBook reads a book that fills data, as a node does that starts at now.
+// The swarms that had leases are gone: what they were lent is in doubt until
+// Settle, and its 24 hours begin. The error is ErrBook.
+func ParseBook(now time.Time, config BookConfig, data []byte) (*Book, error) {
+	b := NewBook(config)
+	in := cryptobyte.String(data)
+	var version, defaulted, resends uint8
+	var credit, halved, since uint64
+	var them Account
+	ok := in.ReadUint8(&version) && version == bookVersion &&
+		in.CopyBytes(them[:]) && them == config.Them &&
+		in.ReadUint64(&credit) && in.ReadUint64(&halved) && in.ReadUint8(&defaulted) && defaulted <= 1 &&
+		in.ReadUint8(&resends) && resends <= maxResends && in.ReadUint64(&since) &&
+		halved <= MaxTime && since <= MaxTime
+	if !ok || !b.readCounted(&in) || !b.readTabs(now, &in) || !in.Empty() {
+		return nil, ErrBook
+	}
+	b.credit, b.halved, b.defaulted = Amount(credit), moment(halved), defaulted == 1
+	b.resends, b.resendDay = int(resends), moment(since)
+	return b, nil
+}
+
+func (b *Book) readCounted(in *cryptobyte.String) bool {
+	var n uint32
+	if !in.ReadUint32(&n) || n > maxCommitments {
+		return false
+	}
+	for range n {
+		var id CommitmentID
+		var index uint32
+		if !in.CopyBytes(id[:]) || !in.ReadUint32(&index) || index == 0 || index > MaxLinks {
+			return false
+		}
+		b.counted[id] = index
+	}
+	return len(b.counted) == int(n)
+}
+
+func (b *Book) readTabs(now time.Time, in *cryptobyte.String) bool {
+	var n uint32
+	if !in.ReadUint32(&n) || n > maxTabs {
+		return false
+	}
+	for range n {
+		var torrent TorrentID
+		t := &tab{}
+		if !in.CopyBytes(torrent[:]) || !t.read(in) || b.tabs[torrent] != nil {
+			return false
+		}
+		t.doubt, t.leased = t.doubt+t.leased, 0
+		if t.owed() > 0 && t.left.IsZero() {
+			t.left = now
+		}
+		if !t.empty() {
+			b.tabs[torrent] = t
+		}
+	}
+	return true
+}
+
+// maxTabUnits bounds each count of a tab, so that their sums cannot wrap.
+const maxTabUnits = 1 << 40
+
+func (t *tab) read(in *cryptobyte.String) bool {
+	var left uint64
+	var n uint16
+	for _, count := range [...]*uint64{&t.leased, &t.debt, &t.doubt, &t.ahead, &t.prepaid} {
+		if !in.ReadUint64(count) || *count > maxTabUnits {
+			return false
+		}
+	}
+	if !in.ReadUint64(&left) || left > MaxTime || !in.ReadUint16(&n) || uint64(n) > t.debt {
+		return false
+	}
+	t.left = moment(left)
+	for range n {
+		var unit uint32
+		if !in.ReadUint32(&unit) {
+			return false
+		}
+		t.unpaid = append(t.unpaid, unit)
+	}
+	return true
+}
+
+// seconds and moment keep the zero time zero.
+func seconds(t time.Time) uint64 {
+	if t.IsZero() || t.Unix() < 0 {
+		return 0
+	}
+	return uint64(t.Unix())
+}
+
+func moment(s uint64) time.Time {
+	if s == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(s), 0).UTC()
+}
+
+func asByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,378 @@
+package payment
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"testing"
+	"time"
+)
+
+var (
+	today  = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	me     = Account{1}
+	them   = Account{2}
+	film   = TorrentID{3}
+	record = TorrentID{4}
+)
+
+const day = 24 * time.Hour
+
+func testBook(floor uint64) *Book {
+	return NewBook(BookConfig{Me: me, Them: them, Price: 10, Floor: floor})
+}
+
+// promise is a commitment of them to me.
+func promise(torrent TorrentID, slot uint32) *Commitment {
+	return &Commitment{Torrent: torrent, Payer: them, Receiver: me, Slot: slot, Links: MaxLinks, Price: 10}
+}
+
+// customer returns a book with a window of so many units.
+func customer(window uint32) *Book {
+	b := testBook(0)
+	b.Count(today, promise(record, 99), 16*window, MaxLinks)
+	return b
+}
+
+func TestWindow(t *testing.T) {
+	for _, c := range []struct {
+		credit, price Amount
+		floor, want   uint64
+	}{
+		{0, 10, 0, 0},
+		{0, 10, 1, 1},
+		{159, 10, 0, 0},
+		{160, 10, 0, 1},
+		{160, 10, 1, 1},
+		{320, 10, 1, 2},
+		{160 * 1023, 10, 0, 1023},
+		{160 * 5000, 10, 0, 1024},
+		{0, 10, 5000, 1024},
+		{math.MaxUint64, 1, 0, 1024},
+		{math.MaxUint64, math.MaxUint64, 0, 0}, // 16 x price does not fit
+		{math.MaxUint64, 0, 0, 0},              // price 0 earns nothing
+	} {
+		b := testBook(c.floor)
+		b.credit = c.credit
+		b.SetPrice(c.price)
+		if got := b.Window(); got != c.want {
+			t.Errorf("credit %d, price %d, floor %d: window %d, want %d", c.credit, c.price, c.floor, got, c.want)
+		}
+	}
+}
+
+// A stranger pays ahead until it has paid sixteen units; then one is lent.
+func TestStrangerBecomesCustomer(t *testing.T) {
+	b, c := testBook(0), promise(film, 0)
+	for i := uint32(1); i <= 16; i++ {
+		if got := b.Lease(film, 1); got != 0 {
+			t.Fatalf("a stranger was lent %d units after %d links", got, i-1)
+		}
+		if got := b.Count(today, c, i, 64); got != (Counted{Paid: 1}) {
+			t.Fatalf("link %d: %+v", i, got)
+		}
+	}
+	if got := b.Lease(film, 5); got != 1 {
+		t.Errorf("after 16 links %d units are lent", got)
+	}
+	if got := b.Lease(record, 5); got != 0 {
+		t.Errorf("and %d more in another torrent", got)
+	}
+	b.Return(film, 1)
+	if got := b.Lease(record, 5); got != 1 {
+		t.Errorf("what came back was lent again as %d", got)
+	}
+}
+
+// Only links of registered caps count, and each once.
+func TestCountIsAbsolute(t *testing.T) {
+	b, c := testBook(0), promise(film, 0)
+	for _, step := range []struct{ index, registeredCap, want uint32 }{
+		{5, 0, 0}, {5, 3, 3}, {5, 3, 0}, {5, 64, 2}, {4, 64, 0}, {5, 64, 0}, {70, 64, 59}, {70, 128, 6},
+	} {
+		if got := b.Count(today, c, step.index, step.registeredCap); got.Paid != uint64(step.want) {
+			t.Errorf("index %d under cap %d: %d units, want %d", step.index, step.registeredCap, got.Paid, step.want)
+		}
+	}
+	if b.Credit() != 700 || b.Counts(c.ID()) != 70 {
+		t.Errorf("credit %d, counted %d", b.Credit(), b.Counts(c.ID()))
+	}
+	b.Forget(c.ID())
+	if b.Counts(c.ID()) != 0 {
+		t.Error("not forgotten")
+	}
+	for what, spoil := range map[string]func(c *Commitment){
+		"to somebody else":   func(c *Commitment) { c.Receiver = Account{9} },
+		"from somebody else": func(c *Commitment) { c.Payer = Account{9} },
+		"price wraps":        func(c *Commitment) { c.Price = math.MaxUint64 },
+	} {
+		c := promise(film, 1)
+		spoil(c)
+		before := b.Credit()
+		b.Count(today, c, 10, 10)
+		if b.Credit() != before {
+			t.Errorf("%s: earned credit", what)
+		}
+	}
+}
+
+func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
+	b := customer(4)
+	b.Lease(film, 2)
+	b.Leave(today, film, Standing{Unpaid: []uint32{7, 8}})
+	for _, step := range []struct {
+		after time.Duration
+		want  Amount
+	}{{-day, 640}, {time.Hour, 640}} {
+		b.Advance(today.Add(step.after))
+		if b.Credit() != step.want {
+			t.Errorf("after %s credit %d", step.after, b.Credit())
+		}
+	}
+	b.Join(film) // or the debt would be a default after a day
+	b.Advance(today.Add(30*day - time.Second))
+	if b.Credit() != 640 {
+		t.Errorf("just before 30 days credit %d", b.Credit())
+	}
+	b.Advance(today.Add(60 * day))
+	if b.Credit() != 160 || b.Owed() != 2 {
+		t.Errorf("after 60 days credit %d, debt %d", b.Credit(), b.Owed())
+	}
+	b.Advance(today.Add(3000 * day))
+	if b.Credit() != 0 || b.Owed() != 2 {
+		t.Errorf("after years credit %d, debt %d", b.Credit(), b.Owed())
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	for what, c := range map[string]struct {
+		happen func(b *Book)
+		at     time.Duration
+	}{
+		"hold":   {func(b *Book) { b.Hold(today, film) }, 10 * time.Minute},
+		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: []uint32{1}}) }, day},
+		"expiry": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: []uint32{1}}); b.Expired(film) }, 0},
+	} {
+		b := customer(4)
+		b.Lease(film, 3)
+		c.happen(b)
+		if c.at > 0 {
+			if got := b.Deadline(); !got.Equal(today.Add(c.at)) {
+				t.Errorf("%s: deadline %s", what, got)
+			}
+			b.Advance(today.Add(c.at - time.Second))
+			if b.Defaulted() {
+				t.Errorf("%s: too early", what)
+			}
+			b.Advance(today.Add(c.at))
+		}
+		if !b.Defaulted() || b.Credit() != 0 || b.Owed()+b.Leased() == 0 {
+			t.Errorf("%s: defaulted %v, credit %d, debt %d", what, b.Defaulted(), b.Credit(), b.Owed())
+		}
+		if b.Lease(record, 1) != 0 {
+			t.Errorf("%s: still lends", what)
+		}
+	}
+}
+
+// A link in time ends a hold; coming back in time ends the 24 hours.
+func TestNoDefault(t *testing.T) {
+	b, c := customer(4), promise(film, 0)
+	b.Lease(film, 3)
+	b.Hold(today, film)
+	b.Count(today.Add(9*time.Minute), c, 1, 64)
+	b.Leave(today.Add(9*time.Minute), film, Standing{Unpaid: []uint32{1, 2}})
+	b.Join(film)
+	b.Advance(today.Add(25 * day))
+	if b.Defaulted() {
+		t.Error("a default")
+	}
+	empty := testBook(0)
+	empty.Hold(today, film)
+	if empty.Expired(film); empty.Defaulted() || !empty.Deadline().IsZero() {
+		t.Error("a default of somebody who owes nothing")
+	}
+}
+
+// Debts are paid first, in whatever torrent and commitment the link comes.
+func TestDebtIsPaidFirst(t *testing.T) {
+	b, c := customer(4), promise(record, 0)
+	b.Lease(film, 3)
+	b.Leave(today, film, Standing{Unpaid: []uint32{5, 6, 7}})
+	b.Expired(film)
+	if got := b.Count(today, c, 2, 64); got.Paid != 0 || b.Owed() != 1 || !b.Defaulted() {
+		t.Errorf("two links: %+v, %d owed", got, b.Owed())
+	}
+	if got := b.Join(film).Unpaid; len(got) != 1 || got[0] != 7 {
+		t.Errorf("unpaid %v: the oldest are paid first", got)
+	}
+	if got := b.Count(today, c, 5, 64); got.Paid != 2 || b.Owed() != 0 || b.Defaulted() {
+		t.Errorf("three links: %+v, %d owed, defaulted %v", got, b.Owed(), b.Defaulted())
+	}
+}
+
+func TestWhatWasPaidAheadIsServedLater(t *testing.T) {
+	b := testBook(0)
+	b.Count(today, promise(film, 0), 1, 64)
+	b.Leave(today, film, Standing{Ahead: 1})
+	b = must[*Book](t)(ParseBook(today, b.config, b.Append(nil)))
+	if got := b.Join(film); got.Ahead != 1 {
+		t.Errorf("%+v", got)
+	}
+	if got := b.Join(film); got.Ahead != 0 {
+		t.Errorf("twice: %+v", got)
+	}
+}
+
+// After a default the leases of running swarms shrink with each link.
+func TestRecall(t *testing.T) {
+	b, c := customer(4), promise(film, 0)
+	b.Lease(film, 4)
+	b.Hold(today, film)
+	b.Advance(today.Add(time.Hour))
+	if got := b.Recall(film); got != 4 {
+		t.Errorf("recalls %d", got)
+	}
+	if got := b.Count(today, c, 3, 64); got != (Counted{3, 3}) || b.Leased() != 1 {
+		t.Errorf("%+v, %d leased", got, b.Leased())
+	}
+	if b.Recall(record) != 0 {
+		t.Error("recalls what was never lent")
+	}
+}
+
+// What was leased when the node died is debt until the payer says what it has;
+// what it disclaims costs credit, and nothing is forgiven without.
+func TestSettle(t *testing.T) {
+	for _, c := range []struct {
+		owed, debt, window uint64
+	}{{3, 3, 4}, {9, 3, 4}, {1, 1, 2}, {0, 0, 1}} {
+		b := customer(4)
+		b.Lease(film, 3)
+		b = must[*Book](t)(ParseBook(today, b.config, b.Append(nil)))
+		if b.Owed() != 3 || b.Leased() != 0 || b.Lease(record, 9) != 1 {
+			t.Fatalf("after the crash %d owed, %d leased", b.Owed(), b.Leased())
+		}
+		b.Settle(film, c.owed)
+		if b.Owed() != c.debt || b.Window() != c.window {
+			t.Errorf("owed %d: debt %d, window %d", c.owed, b.Owed(), b.Window())
+		}
+		b.Settle(film, 0)
+		if b.Owed() != c.debt {
+			t.Errorf("owed %d: settled twice", c.owed)
+		}
+	}
+	b := testBook(1)
+	b.Lease(film, 1)
+	b = must[*Book](t)(ParseBook(today, b.config, b.Append(nil)))
+	if b.Settle(film, 0); b.Owed() != 1 {
+		t.Error("forgiven without credit: each crash would be a free unit")
+	}
+}
+
+func TestResends(t *testing.T) {
+	b := testBook(0)
+	for range 16 {
+		if !b.Resend(today) {
+			t.Fatal("refused")
+		}
+	}
+	if b.Resend(today.Add(day-1)) || !b.Resend(today.Add(day)) {
+		t.Error("not 16 a day")
+	}
+}
+
+func TestPrepay(t *testing.T) {
+	b := testBook(0)
+	if !b.Prepay(film, 1, 1) || b.Prepay(film, 1, 1) || b.Prepay(record, 1, 1) {
+		t.Error("not one unit, over all torrents")
+	}
+	b = must[*Book](t)(ParseBook(today, b.config, b.Append(nil)))
+	if b.Prepay(record, 1, 1) || b.PrepaidIn(film) != 1 || b.PrepaidIn(record) != 0 {
+		t.Error("forgotten over a restart")
+	}
+	if got := b.Deliver(record, 2); got != 2 {
+		t.Errorf("another torrent: %d to pay", got)
+	}
+	if got := b.Deliver(film, 2); got != 1 || b.Prepaid() != 0 {
+		t.Errorf("%d to pay, %d prepaid", got, b.Prepaid())
+	}
+	if b.Prepay(film, math.MaxUint64, 5) || !b.Prepay(film, 5, 5) || b.Prepay(film, 1, 2) {
+		t.Error("the allowance is not the bound")
+	}
+}
+
+// One account cannot make us remember without bound (P9).
+func TestBookIsBounded(t *testing.T) {
+	b := customer(1024)
+	for i := range uint32(2 * maxTabs) {
+		id := TorrentID{byte(i), byte(i >> 8), 9}
+		b.Lease(id, 1)
+		b.Prepay(id, 1, 1<<40)
+		b.Hold(today, id)
+	}
+	for i := range uint32(2 * maxCommitments) {
+		b.Count(today, promise(film, i), 1, 1)
+	}
+	if len(b.tabs) > maxTabs || len(b.counted) > maxCommitments {
+		t.Errorf("%d torrents, %d commitments", len(b.tabs), len(b.counted))
+	}
+	b.Leave(today, TorrentID{1, 2, 3, 4}, Standing{Ahead: 1})
+	if n := len(b.Append(nil)); n > 1<<20 {
+		t.Errorf("%d bytes on disk", n)
+	}
+}
+
+func TestParseBookRefuses(t *testing.T) {
+	b := customer(4)
+	b.Lease(film, 2)
+	b.Leave(today, film, Standing{Unpaid: []uint32{1, 2}})
+	good := b.Append(nil)
+	if again := must[*Book](t)(ParseBook(today, b.config, good)).Append(nil); !bytes.Equal(again, good) {
+		t.Errorf("%x became %x", good, again)
+	}
+	for i := range good {
+		if _, err := ParseBook(today, b.config, good[:i]); !errors.Is(err, ErrBook) {
+			t.Fatalf("the first %d bytes: %v", i, err)
+		}
+	}
+	if _, err := ParseBook(today, b.config, append(good, 0)); !errors.Is(err, ErrBook) {
+		t.Errorf("a byte more: %v", err)
+	}
+	other := b.config
+	other.Them = Account{9}
+	if _, err := ParseBook(today, other, good); !errors.Is(err, ErrBook) {
+		t.Errorf("another account's: %v", err)
+	}
+}
+
+func FuzzParseBook(f *testing.F) {
+	b := customer(4)
+	b.Lease(film, 2)
+	f.Add(b.Append(nil))
+	b.Leave(today, film, Standing{Unpaid: []uint32{1, 2}})
+	f.Add(b.Append(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := ParseBook(today, BookConfig{Me: me, Them: them, Price: 10}, data)
+		if err != nil {
+			return
+		}
+		b.Advance(today)
+		b.Lease(film, 10)
+		b.Settle(film, 1)
+		b.Count(today, promise(film, 0), 10, 10)
+		b.Leave(today, film, b.Join(film))
+		if _, err := ParseBook(today, b.config, b.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func BenchmarkCount(b *testing.B) {
+	book, c := testBook(0), promise(film, 0)
+	book.Lease(film, 1)
+	b.ReportAllocs()
+	for i := uint32(1); b.Loop(); i++ {
+		book.Count(today, c, i%MaxLinks, MaxLinks)
+	}
+}
