@@ -10,7 +10,7 @@ import (
 )
 
 // makeContent makes a torrent of files with the given lengths and its data.
-func makeContent(t *testing.T, pieceLength int64, v1, v2 bool, lengths ...int64) *content {
+func makeContent(t testing.TB, pieceLength int64, v1, v2 bool, lengths ...int64) *content {
 	t.Helper()
 	var files []metainfo.File
 	for i, n := range lengths {

@@ -35,10 +35,10 @@ type peer struct {
 	lacks int // pieces that it has and we lack: 0 makes us not interested
 
 	// The four flags of BEP 3.
-	choking, interested    bool // it us
-	weChoke, weInterested  bool // we it
-	chokeChanged           time.Time
-	wantsNothing, snubbing bool // upload only (BEP 21); asked and silent
+	choking, interested   bool // it us
+	weChoke, weInterested bool // we it
+	chokeChanged          time.Time
+	snubbing              bool // asked and silent
 
 	// Downloading.
 	asked     requests // blocks asked for, in order
@@ -132,8 +132,6 @@ func (r *requests) has(b piece.Block) bool {
 	}
 	return false
 }
-
-func (r *requests) clear() { r.list, r.head = r.list[:0], 0 }
 
 // meter is a rate in bytes a second, averaged over some seconds.
 type meter struct {

@@ -142,7 +142,11 @@ func (s *Swarm) checkSnub(now time.Time, p *peer) {
 	p.snubbing = true
 	p.since = now
 	p.depth = 1
-	s.giveUpAll(p)
+	for p.asked.len() > 0 {
+		b := p.asked.pop()
+		s.picker.GiveUp(b)
+		s.send(now, p, peerwire.BlockMessage(peerwire.Cancel, b.Piece, b.Begin, b.Length))
+	}
 	s.refillAll(now)
 }
 

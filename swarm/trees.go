@@ -3,6 +3,7 @@ package swarm
 import (
 	"crypto/sha256"
 	"errors"
+	"math/bits"
 	"sort"
 	"time"
 
@@ -421,8 +422,6 @@ func ceilPow2(n int) int {
 
 // treeHeight is the height of a file's tree above its leaves.
 func treeHeight(length int64) int {
-	h := 0
-	for blocks := (length + piece.BlockSize - 1) / piece.BlockSize; blocks > 1<<h; h++ {
-	}
-	return h
+	blocks := (length + piece.BlockSize - 1) / piece.BlockSize
+	return bits.Len64(uint64(blocks - 1))
 }

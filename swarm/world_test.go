@@ -39,7 +39,6 @@ type citizen struct {
 	name    string
 	addr    netip.AddrPort
 	s       *Swarm
-	info    *metainfo.Info // nil: unknown
 	layout  *piece.Layout
 	have    *piece.Bitfield
 	content *content
