@@ -52,44 +52,53 @@ var messages = []struct {
 	{"BEP 6 allowed fast", Message{ID: AllowedFast, Index: 9}, "00000005 11 00000009"},
 	{"BEP 10 extended", ExtendedMessage(0, []byte("de")), "00000004 14 00 6465"},
 	{
-		"BEP 52 hash request", Message{ID: HashRequest, Rare: HashRange{fill[[32]byte](0xAA), 1, 2, 4, 3}},
+		"BEP 52 hash request",
+		Message{ID: HashRequest, Rare: HashRange{fill[[32]byte](0xAA), 1, 2, 4, 3}},
 		"00000031 15 aa*32 00000001 00000002 00000004 00000003",
 	},
 	{
-		"BEP 52 hashes", Message{ID: Hashes, Rare: HashRange{fill[[32]byte](0xAA), 0, 2, 2, 0}, Data: bytes.Repeat([]byte{0xBB}, 64)},
+		"BEP 52 hashes",
+		Message{ID: Hashes, Rare: HashRange{fill[[32]byte](0xAA), 0, 2, 2, 0}, Data: bytes.Repeat([]byte{0xBB}, 64)},
 		"00000071 16 aa*32 00000000 00000002 00000002 00000000 bb*64",
 	},
 	{
-		"BEP 52 hash reject", Message{ID: HashReject, Rare: HashRange{fill[[32]byte](0xAA), 1, 2, 4, 3}},
+		"BEP 52 hash reject",
+		Message{ID: HashReject, Rare: HashRange{fill[[32]byte](0xAA), 1, 2, 4, 3}},
 		"00000031 17 aa*32 00000001 00000002 00000004 00000003",
 	},
 	{
-		"pay hello", Message{ID: PayHelloID, Rare: PayHello{1, 0, [][8]byte{{1, 2, 3, 4, 5, 6, 7, 8}}}},
+		"pay hello",
+		Message{ID: PayHelloID, Rare: PayHello{1, 0, [][8]byte{{1, 2, 3, 4, 5, 6, 7, 8}}}},
 		"00000014 b0 54524e5450415931 01 00 01 0102030405060708",
 	},
 	{"pay auth", Message{ID: PayAuthID, Data: []byte{9, 9}}, "00000003 b1 0909"},
 	{
-		"pay terms", Message{ID: PayTermsID, Rare: PayTerms{5, 1, 16384, 0, 3, 7200}},
+		"pay terms",
+		Message{ID: PayTermsID, Rare: PayTerms{5, 1, 16384, 0, 3, 7200}},
 		"00000021 b2 0000000000000005 0000000000000001 00004000 00000000 00000003 00001c20",
 	},
 	{
-		"pay commit", Message{ID: PayCommitID, Rare: PayCommit{2, commitment, payment.Signature{0xCC}}},
+		"pay commit",
+		Message{ID: PayCommitID, Rare: PayCommit{2, commitment, payment.Signature{0xCC}}},
 		"00000143 b3 0002 54524e54434f4d31 01*32 02*32 03*32 04*32 05*32 06*32 07 00*11 00000008 00004000 00000040 " +
 			"0000000000000009 000000000000000a 000000000000000b 0000000000000000 cc 00*63",
 	},
 	{
-		"pay status", Message{ID: PayStatusID, Rare: PayStatus{2, PayRegistered, 64, 12, 3}},
+		"pay status",
+		Message{ID: PayStatusID, Rare: PayStatus{2, PayRegistered, 64, 12, 3}},
 		"00000012 b4 0002 01 00000040 000000000000000c 0003",
 	},
 	{"pay", Message{ID: PayID, Rare: Pay{2, 17, fill[payment.Link](0xDD)}}, "00000027 b5 0002 00000011 dd*32"},
 	{"pay ack", Message{ID: PayAckID, Rare: PayAck{2, 17, 18, 1}}, "0000000f b6 0002 00000011 00000012 00000001"},
 	{
-		"pay resume", Message{ID: PayResumeID, Rare: PayResume{fill[payment.CommitmentID](0xEE), 2, 17, fill[payment.Link](0xDD), 1}},
+		"pay resume",
+		Message{ID: PayResumeID, Rare: PayResume{fill[payment.CommitmentID](0xEE), 2, 17, fill[payment.Link](0xDD), 1}},
 		"0000004b b7 ee*32 0002 00000011 dd*32 00000001",
 	},
 	{"pay top-up", Message{ID: PayTopUpID, Rare: PayTopUp{2, 128}}, "00000007 b8 0002 00000080"},
 	{
-		"pay close", Message{ID: PayCloseID, Rare: PayClose{payment.SignedClose{
+		"pay close",
+		Message{ID: PayCloseID, Rare: PayClose{payment.SignedClose{
 			Close: payment.Close{Ledger: fill[payment.LedgerID](1), Commitment: fill[payment.CommitmentID](2), Final: 3},
 			MSP:   "org", SPKI: []byte{0x30}, Signature: payment.Signature{4},
 		}}},
@@ -206,8 +215,14 @@ func TestLimitsOfBitfields(t *testing.T) {
 		pieces, length int
 		want           error
 	}{
-		{10, 2, nil}, {10, 3, ErrTooLong}, {10, 1, ErrMalformed}, {8, 1, nil}, {9, 1, ErrMalformed},
-		{0, 1, nil}, {0, 512 << 10, nil}, {0, 512<<10 + 1, ErrTooLong},
+		{10, 2, nil},
+		{10, 3, ErrTooLong},
+		{10, 1, ErrMalformed},
+		{8, 1, nil},
+		{9, 1, ErrMalformed},
+		{0, 1, nil},
+		{0, 512 << 10, nil},
+		{0, 512<<10 + 1, ErrTooLong},
 	} {
 		_, err := Parse(append([]byte{byte(Bitfield)}, make([]byte, c.length)...), Limits{Pieces: c.pieces})
 		if !errors.Is(err, c.want) {

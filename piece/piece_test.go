@@ -59,26 +59,30 @@ var infos = []struct {
 	{
 		"v1, files meet in a piece",
 		metainfo.Info{HasV1: true, PieceLength: 32768, Length: 70000, Files: []metainfo.File{{Length: 40000}, {Offset: 40000, Length: 30000}}},
-		[]int64{32768, 32768, 4464}, [][]uint32{{16384, 16384}, {16384, 16384}, {4464}},
+		[]int64{32768, 32768, 4464},
+		[][]uint32{{16384, 16384}, {16384, 16384}, {4464}},
 	},
 	{
 		"hybrid, padded",
 		metainfo.Info{HasV1: true, HasV2: true, PieceLength: 32768, Length: 65546, Files: []metainfo.File{
 			{Length: 40000}, {Offset: 40000, Length: 25536, Pad: true}, {Offset: 65536, Length: 10},
 		}},
-		[]int64{32768, 32768, 10}, [][]uint32{{16384, 16384}, {7232}, {10}},
+		[]int64{32768, 32768, 10},
+		[][]uint32{{16384, 16384}, {7232}, {10}},
 	},
 	{
 		"hybrid, padded at the end too",
 		metainfo.Info{HasV1: true, HasV2: true, PieceLength: 32768, Length: 65536, Files: []metainfo.File{
 			{Length: 40000}, {Offset: 40000, Length: 25536, Pad: true},
 		}},
-		[]int64{32768, 32768}, [][]uint32{{16384, 16384}, {7232}},
+		[]int64{32768, 32768},
+		[][]uint32{{16384, 16384}, {7232}},
 	},
 	{
 		"v2, empty file between",
 		metainfo.Info{HasV2: true, PieceLength: 32768, Length: 32778, Files: []metainfo.File{{Length: 1}, {Offset: 1}, {Offset: 32768, Length: 10}}},
-		[]int64{32768, 10}, [][]uint32{{1}, {10}},
+		[]int64{32768, 10},
+		[][]uint32{{1}, {10}},
 	},
 }
 
@@ -121,9 +125,17 @@ func TestBlocksThatAreNone(t *testing.T) {
 		b     Block
 		holds bool
 	}{
-		{Block{0, 0, 100}, true}, {Block{0, 1, 16384}, true}, {Block{0, 16385, 16384}, false}, {Block{0, 0, 0}, false},
-		{Block{2, 0, 4465}, false}, {Block{3, 0, 1}, false}, {Block{most, 0, 1}, false}, {Block{0, most, 1}, false},
-		{Block{0, most, most}, false}, {Block{0, 32768, 1}, false}, {Block{2, 4463, 1}, true},
+		{Block{0, 0, 100}, true},
+		{Block{0, 1, 16384}, true},
+		{Block{0, 16385, 16384}, false},
+		{Block{0, 0, 0}, false},
+		{Block{2, 0, 4465}, false},
+		{Block{3, 0, 1}, false},
+		{Block{most, 0, 1}, false},
+		{Block{0, most, 1}, false},
+		{Block{0, most, most}, false},
+		{Block{0, 32768, 1}, false},
+		{Block{2, 4463, 1}, true},
 	} {
 		if l.Holds(c.b) != c.holds || l.IsUnit(c.b) {
 			t.Errorf("%v: holds %v, unit %v", c.b, l.Holds(c.b), l.IsUnit(c.b))
