@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -107,6 +110,27 @@ var messages = []struct {
 	{"pay hold", Message{ID: PayHoldID, Rare: PayHold{2, 5, 1}}, "00000008 bb 0002 00000005 01"},
 	{"pay error", Message{ID: PayErrorID, Rare: PayError{2, 7, "no"}}, "00000007 bc 0002 0007 6e6f"},
 	{"pay sealed", Message{ID: PaySealedID, Data: []byte{1, 2, 3}}, "00000004 bf 010203"},
+}
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+// TestGoldenMessages keeps testdata/messages.txt: the same messages, as a file
+// that other implementations can read.
+func TestGoldenMessages(t *testing.T) {
+	b := []byte("# One message of each kind: its name, then its bytes, the u32 length first.\n")
+	for _, c := range messages {
+		b = fmt.Appendf(b, "%s: %x\n", c.name, unhex(t, c.wire))
+	}
+	const path = "testdata/messages.txt"
+	if *update {
+		if err := os.WriteFile(path, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(golden, b) {
+		t.Errorf("%s does not have the messages of this file's table (%v): if they are meant, go test -update", path, err)
+	}
 }
 
 // unhex reads the notation of the tables.
