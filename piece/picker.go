@@ -16,6 +16,9 @@ type Picker struct {
 	// Ready, if set, tells whether a piece may be begun: whether its hashes are
 	// known.
 	Ready func(piece int) bool
+	// Once keeps a block from being asked of two peers at a time: where blocks
+	// are paid for, the end is waited for.
+	Once bool
 
 	layout *Layout
 	have   *Bitfield
@@ -96,7 +99,7 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 			p.open = append(p.open, g)
 		}
 	}
-	if len(dst) < want && len(p.rare.order) == 0 && len(p.open) == 0 {
+	if len(dst) < want && len(p.rare.order) == 0 && len(p.open) == 0 && !p.Once {
 		dst = p.endgame(dst, has, want, pending)
 	}
 	return dst

@@ -19,12 +19,16 @@ const (
 // Deadline is when Advance is to be called next. While there is nobody to
 // care for and nobody to dial it is far away.
 func (s *Swarm) Deadline() time.Time {
+	if !s.payTimer.IsZero() && s.payTimer.Before(s.nextTick) {
+		return s.payTimer
+	}
 	return s.nextTick
 }
 
 // Advance does what is due.
 func (s *Swarm) Advance(now time.Time) {
 	s.input()
+	s.advancePay(now)
 	if now.Before(s.nextTick) {
 		return
 	}

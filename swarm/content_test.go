@@ -12,11 +12,16 @@ import (
 // makeContent makes a torrent of files with the given lengths and its data.
 func makeContent(t testing.TB, pieceLength int64, v1, v2 bool, lengths ...int64) *content {
 	t.Helper()
+	return makePriced(t, nil, pieceLength, v1, v2, lengths...)
+}
+
+func makePriced(t testing.TB, pay *metainfo.Pay, pieceLength int64, v1, v2 bool, lengths ...int64) *content {
+	t.Helper()
 	var files []metainfo.File
 	for i, n := range lengths {
 		files = append(files, metainfo.File{Path: []string{"data", string(rune('a' + i))}, Length: n})
 	}
-	p, err := metainfo.NewPlan("data", files, metainfo.Options{V1: v1, V2: v2, PieceLength: pieceLength})
+	p, err := metainfo.NewPlan("data", files, metainfo.Options{V1: v1, V2: v2, PieceLength: pieceLength, Pay: pay})
 	if err != nil {
 		t.Fatal(err)
 	}

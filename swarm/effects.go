@@ -18,6 +18,8 @@ type Effects struct {
 	Layers []Layer
 	// Limits are the message limits of every connection from now on, if set.
 	Limits *peerwire.Limits
+	// Pays is what payment asks for, in the order of its fields.
+	Pays Pays
 	// Send are messages, in order for each peer.
 	Send []Sending
 	// Serve are blocks to be read and sent as piece messages. Sent is called
@@ -76,7 +78,9 @@ type Dropping struct {
 func (e *Effects) reset() {
 	clear(e.Verify) // buffers belong to others now
 	clear(e.Free)
+	e.Pays.reset()
 	*e = Effects{
+		Pays:   e.Pays,
 		Layers: e.Layers[:0], Send: e.Send[:0], Serve: e.Serve[:0], Hashes: e.Hashes[:0],
 		Verify: e.Verify[:0], Free: e.Free[:0], Dial: e.Dial[:0], Drop: e.Drop[:0],
 	}

@@ -1,15 +1,102 @@
 package swarm
 
 import (
+	"errors"
 	"time"
 
 	"torrente/payment"
+	"torrente/peerwire"
+	"torrente/piece"
 )
+
+// This file, sell.go and buy.go are all of a Swarm that knows of payment. In a
+// torrent that is free nothing in them happens.
 
 // plainShare is the part of the connections, one in four, that peers which
 // cannot pay may have of a sold torrent: they get metadata and hashes, and no
 // data.
 const plainShare = 4
+
+// The reasons for which a paid connection ends.
+var (
+	errPayUnknown  = errors.New("a payment message about nothing that was agreed")
+	errPayAgain    = errors.New("an alias that is in use")
+	errCommitment  = errors.New("a commitment for other terms than ours")
+	errLink        = errors.New("a link that is not of its chain")
+	errPaidTooMuch = errors.New("a link for more than was served")
+)
+
+// The codes of pay error while a torrent is sold.
+const (
+	PayErrorTerms uint16 = 32 + iota // the price is not the ledger's
+	PayErrorFunds                    // the buyer has not what the price asks
+)
+
+// Record is a fact that must be on disk before what follows it in Effects.
+type Record struct {
+	Kind       RecordKind
+	Commitment payment.CommitmentID
+	Claim      payment.Claim       // RecordLink
+	Commit     *peerwire.PayCommit // RecordCommitment
+	Block      piece.Block         // RecordOwed
+}
+
+// RecordKind says which fact.
+type RecordKind uint8
+
+// The records, and how safe each must be (payment protocol, section 6).
+const (
+	RecordCommitment RecordKind = iota // we were given a commitment: fsync
+	RecordLink                         // we were given a link: write
+	RecordOwed                         // a unit came and is right: write
+)
+
+// Count is a link to be counted in the account's Book: Counted follows.
+type Count struct {
+	Peer       PeerID
+	Commitment *payment.Commitment
+	Index, Cap uint32
+}
+
+// Loan asks the account's Book for units to serve unpaid, or gives some back.
+type Loan struct {
+	Peer    PeerID
+	Account payment.Account
+	Units   uint64
+}
+
+// Purchase asks for a commitment to an account: Bought follows.
+type Purchase struct {
+	Peer    PeerID
+	Account payment.Account
+	Units   uint64 // that it could give us
+}
+
+// Raise asks for a higher cap of a commitment of ours: the ledger's event
+// follows.
+type Raise struct {
+	Commitment payment.CommitmentID
+	Cap        uint32 // units
+}
+
+// Pays is what a Swarm wants done about payment.
+type Pays struct {
+	Record []Record
+	Lend   []Loan // Leased follows
+	Return []Loan
+	Count  []Count
+	Buy    []Purchase
+	Raise  []Raise
+	// Watch are commitments of which the ledger is asked: Ledger follows.
+	Watch []payment.CommitmentID
+}
+
+func (p *Pays) reset() {
+	*p = Pays{
+		Record: p.Record[:0], Lend: p.Lend[:0], Return: p.Return[:0], Count: p.Count[:0],
+		Buy: p.Buy[:0], Raise: p.Raise[:0], Watch: p.Watch[:0],
+	}
+}
 
 // plain counts the connected peers that cannot pay.
 func (s *Swarm) plain() (n int) {
@@ -23,7 +110,7 @@ func (s *Swarm) plain() (n int) {
 
 // Authenticated tells who is at the other end of a connection. The newest
 // connection of an account to a torrent wins.
-func (s *Swarm) Authenticated(_ time.Time, id PeerID, account payment.Account) {
+func (s *Swarm) Authenticated(now time.Time, id PeerID, account payment.Account) {
 	s.input()
 	p := s.peers[id]
 	if p == nil || p.dropped {
@@ -35,8 +122,90 @@ func (s *Swarm) Authenticated(_ time.Time, id PeerID, account payment.Account) {
 		}
 	}
 	p.account = account
+	if s.cfg.Pays {
+		p.sale.asking = true
+		s.out.Pays.Lend = append(s.out.Pays.Lend, Loan{id, account, lendAtOnce})
+	}
+	if p.interested {
+		s.unchokeIfFree(now, p)
+	}
 }
 
-// mayServe reports whether a peer may have data. That of a sold torrent is
-// given for links alone, never for nothing.
-func (s *Swarm) mayServe(*peer) bool { return !s.sold }
+// mayServe reports whether a peer may have a slot: of a sold torrent only one
+// whose account is known. What it gets there is up to feedSold.
+func (s *Swarm) mayServe(p *peer) bool { return !s.sold || !p.account.IsZero() }
+
+// Ledger tells what a transaction did.
+func (s *Swarm) Ledger(now time.Time, e payment.LedgerEvent) {
+	s.input()
+	switch e.Kind {
+	case payment.EventPrice:
+		s.price, s.epoch = e.Price, e.Epoch
+		for _, p := range s.order {
+			s.offer(now, p)
+		}
+	case payment.EventOpened, payment.EventCap:
+		for _, p := range s.order {
+			s.capSold(now, p, e)
+			s.capBought(now, p, e)
+		}
+	case payment.EventReleased, payment.EventRefunded:
+		for _, p := range s.order {
+			s.endSold(now, p, e.Commitment)
+		}
+	}
+}
+
+// onPay takes a payment message; it came sealed, from an account that we know.
+func (s *Swarm) onPay(now time.Time, p *peer, m *peerwire.Message) error {
+	if terms, ok := m.Rare.(peerwire.PayTerms); ok && s.picker == nil {
+		p.buy.early = &terms // its metadata is ahead of ours
+		return nil
+	}
+	if !s.sold || s.picker == nil || p.account.IsZero() {
+		return errPayUnknown
+	}
+	switch r := m.Rare.(type) {
+	case peerwire.PayTerms:
+		return s.onTerms(now, p, r)
+	case peerwire.PayCommit:
+		return s.onCommit(now, p, r)
+	case peerwire.PayStatus:
+		return s.onStatus(now, p, r)
+	case peerwire.Pay:
+		return s.onLink(now, p, r)
+	case peerwire.PayAck:
+		return s.onAck(now, p, r)
+	case peerwire.PayTopUp:
+		return s.onTopUp(p, r)
+	case peerwire.PayHold:
+		return s.onHold(now, p, r)
+	}
+	return nil // what later versions say besides
+}
+
+// wake asks for Advance at a time before the next tick.
+func (s *Swarm) wake(at time.Time) {
+	if s.payTimer.IsZero() || at.Before(s.payTimer) {
+		s.payTimer = at
+	}
+}
+
+// advancePay does what payment has to do at its own times.
+func (s *Swarm) advancePay(now time.Time) {
+	if s.payTimer.IsZero() || now.Before(s.payTimer) {
+		return
+	}
+	s.payTimer = time.Time{}
+	for _, p := range s.order {
+		if !p.dropped {
+			s.advanceSale(now, p)
+			s.advancePurchase(now, p)
+		}
+	}
+}
+
+// unitOf numbers the units of a torrent by their place in the piece space.
+func (s *Swarm) unitOf(b piece.Block) uint32 {
+	return uint32((s.layout.Start(int(b.Piece)) + int64(b.Begin)) / piece.BlockSize)
+}

@@ -57,6 +57,8 @@ type peer struct {
 	ext extensions
 
 	account payment.Account // zero until authenticated
+	sale    sale            // what it buys of us
+	buy     purchase        // what we buy of it
 
 	// Hash requests (BEP 52).
 	hashesAsked   []*want
@@ -102,6 +104,8 @@ func (r *requests) push(b piece.Block) {
 	}
 	r.list = append(r.list, b)
 }
+
+func (r *requests) peek() piece.Block { return r.list[r.head] }
 
 func (r *requests) pop() piece.Block {
 	b := r.list[r.head]

@@ -167,6 +167,7 @@ func (s *Swarm) updateInterest(now time.Time, p *peer) {
 	p.weInterested = want
 	if want {
 		s.send(now, p, peerwire.Of(peerwire.Interested))
+		s.buy(p)
 		s.refill(now, p)
 	} else {
 		s.send(now, p, peerwire.Of(peerwire.NotInterested))

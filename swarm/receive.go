@@ -46,6 +46,9 @@ func (s *Swarm) dispatch(now time.Time, p *peer, m *peerwire.Message) error {
 	case peerwire.KeepAlive, peerwire.Port, peerwire.Suggest, peerwire.AllowedFast:
 		return nil // of no use to us now
 	}
+	if m.ID.IsPay() {
+		return s.onPay(now, p, m)
+	}
 	return fmt.Errorf("%w: %v", errBadMessage, m.ID)
 }
 

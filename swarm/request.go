@@ -32,6 +32,10 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	}
 	depth := min(p.depth, p.ext.reqq)
 	due := depth - p.asked.len()
+	if s.sold {
+		due = min(due, s.affordable(p))
+		depth = min(depth, p.asked.len()+due)
+	}
 	if due <= 0 || due < depth/4 {
 		return
 	}
@@ -41,6 +45,7 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	}
 	for _, b := range s.picks {
 		p.asked.push(b)
+		s.payAhead(now, p, 1)
 		s.send(now, p, peerwire.BlockMessage(peerwire.Request, b.Piece, b.Begin, b.Length))
 	}
 }
@@ -58,6 +63,9 @@ func (s *Swarm) refillAll(now time.Time) {
 func (s *Swarm) onPiece(now time.Time, p *peer, m *peerwire.Message) error {
 	b := blockOf(m)
 	if !p.asked.take(b) {
+		if s.sold && s.late(now, p, m) {
+			return nil
+		}
 		s.free(m)
 		s.totals.Wasted += int64(b.Length)
 		if p.unwanted++; p.unwanted > maxUnwanted {
@@ -84,6 +92,7 @@ func (s *Swarm) onPiece(now time.Time, p *peer, m *peerwire.Message) error {
 		s.cancelOthers(now, p, b)
 	}
 	s.contributed(p, b)
+	s.arrived(p)
 	s.out.Verify = append(s.out.Verify, Verification{Block: b, Data: m.Data, Leaf: s.trees.leaf(b)})
 	s.refill(now, p)
 	return nil
@@ -145,6 +154,7 @@ func (s *Swarm) checkSnub(now time.Time, p *peer) {
 	for p.asked.len() > 0 {
 		b := p.asked.pop()
 		s.picker.GiveUp(b)
+		s.expectLate(p, b)
 		s.send(now, p, peerwire.BlockMessage(peerwire.Cancel, b.Piece, b.Begin, b.Length))
 	}
 	s.refillAll(now)
@@ -177,19 +187,35 @@ type Verdict struct {
 func (s *Swarm) Verified(now time.Time, v Verdict) {
 	s.input()
 	index := v.Block.Piece
+	if p := s.sender(v.Block); p != nil && v.OK {
+		s.deliveredUnit(now, p, v.Block)
+	}
 	switch {
 	case !v.OK:
 		s.picker.Spoiled(v.Block)
+		if p := s.sender(v.Block); p != nil {
+			s.spoiledUnit(p)
+		}
 		s.blame(s.contributors[index].now, []int{int(v.Block.Begin / piece.BlockSize)})
 		s.refillAll(now)
 	case v.Whole && v.Good:
 		s.blame(s.contributors[index].failed, v.False)
 		delete(s.contributors, index)
 		s.trees.verified(index)
+		s.payAll(now) // before others hear of the piece: a seed that has seen us complete leaves
 		s.completed(now, int(index))
 	case v.Whole:
 		s.failedPiece(now, index)
 	}
+}
+
+// sender is who sent a block of an unverified piece, if still there.
+func (s *Swarm) sender(b piece.Block) *peer {
+	c := s.contributors[b.Piece].now
+	if k := int(b.Begin / piece.BlockSize); k < len(c) {
+		return s.peers[c[k]]
+	}
+	return nil
 }
 
 // failedPiece starts a piece again. If one peer sent all of it, that peer is

@@ -28,6 +28,12 @@ func (s *Swarm) onRequest(now time.Time, p *peer, b piece.Block) error {
 		}
 		s.reject(now, p, b)
 		return nil
+	case s.sold && !s.layout.IsUnit(b): // a request is one unit (section 4)
+		if p.refused++; p.refused > maxRefused {
+			return errBadRequests
+		}
+		s.reject(now, p, b)
+		return nil
 	case p.weChoke:
 		// In flight while we choked it: no offence, but not without end.
 		if p.refused++; p.refused > maxQueue {
@@ -53,6 +59,10 @@ func (s *Swarm) reject(now time.Time, p *peer, b piece.Block) {
 
 // feed hands on queued requests while the window has room.
 func (s *Swarm) feed(p *peer) {
+	if s.sold {
+		s.feedSold(p)
+		return
+	}
 	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped {
 		p.serving++
 		s.out.Serve = append(s.out.Serve, Serving{p.id, p.queue.pop()})

@@ -4,8 +4,9 @@ package swarm
 type Totals struct {
 	Downloaded int64 // that were asked for
 	Uploaded   int64
-	Wasted     int64 // came twice, unasked or false
-	Verified   int64 // in pieces completed
+	Wasted     int64  // came twice, unasked or false
+	Verified   int64  // in pieces completed
+	Paid       uint64 // units, by links released
 }
 
 // Status is a picture of a Swarm at one moment.

@@ -7,6 +7,7 @@ import (
 
 	"torrente/choker"
 	"torrente/metainfo"
+	"torrente/payment"
 	"torrente/peerwire"
 	"torrente/piece"
 )
@@ -25,6 +26,12 @@ type Config struct {
 	// Leaves says that every block of a v2 torrent is judged as it comes, as in
 	// torrents that are sold: none is asked for whose leaf hash is unknown.
 	Leaves bool
+	// Pays says that we may buy and sell: as Account, on Ledger. Floor is how
+	// many units are served to strangers before they pay.
+	Pays    bool
+	Account payment.Account
+	Ledger  payment.LedgerID
+	Floor   uint64
 	// Self is our peer id, to notice a connection to ourselves.
 	Self [20]byte
 	// Client is our name and version, as other clients show it.
@@ -55,6 +62,10 @@ type Swarm struct {
 	hashJobs int
 
 	contributors map[uint32]contributors
+
+	price    payment.Amount // of a unit, by the ledger
+	epoch    uint64         // of the price; 0: unknown
+	payTimer time.Time      // of advancePay; zero: nothing is due
 
 	nextTick  time.Time
 	nextChoke time.Time
@@ -114,7 +125,7 @@ func (s *Swarm) adopt(info *metainfo.Info) {
 // open takes what is on disk.
 func (s *Swarm) open(have *piece.Bitfield, partial map[int][]int) {
 	s.picker = piece.NewPicker(s.layout, have, s.cfg.Seed)
-	s.picker.Ready = s.trees.ready
+	s.picker.Ready, s.picker.Once = s.trees.ready, s.sold
 	for i := range s.layout.Pieces() {
 		if blocks, ok := partial[i]; ok {
 			s.picker.Restored(i, blocks)
@@ -149,6 +160,12 @@ func (s *Swarm) Opened(now time.Time, have *piece.Bitfield, partial map[int][]in
 		}
 		s.announceAll(p)
 		s.updateInterest(now, p)
+		s.offer(now, p)
+		if early := p.buy.early; early != nil && s.sold {
+			if err := s.onTerms(now, p, *early); err != nil {
+				s.drop(p, err)
+			}
+		}
 	}
 	s.trees.advance(s, now)
 }

@@ -151,6 +151,8 @@ func TestTakeIsOnce(t *testing.T) {
 	}
 }
 
+func fullOf(s *Swarm) *piece.Bitfield { return piece.FullBitfield(s.layout.Pieces()) }
+
 // hostile plays one peer against a Swarm that has half of the pieces.
 type hostile struct {
 	t   *testing.T

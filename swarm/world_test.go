@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"torrente/metainfo"
+	"torrente/payment"
 	"torrente/peerwire"
 	"torrente/piece"
 )
@@ -44,11 +45,19 @@ type citizen struct {
 	content *content
 	drafts  map[uint32]map[int][]byte
 	links   map[PeerID]*link
+	books   map[payment.Account]*payment.Book
+	ledger  *fakeLedger
 	lies    func(b piece.Block) bool // blocks that it serves falsified
 	v2      bool
 	fast    bool
 	dropped []error
 	served  int
+
+	// Of members: units that it owes, what it can redeem, and its commitments.
+	owed       int
+	redeemable map[payment.CommitmentID]uint32
+	deals      []payment.CommitmentID
+	last       byte
 }
 
 // link is one side of a connection.
@@ -129,7 +138,7 @@ type content struct {
 func (w *world) settle(name string, c *content, cfg Config, complete, magnet bool) *citizen {
 	n := len(w.nodes) + 1
 	z := &citizen{
-		w: w, name: name, content: c, drafts: map[uint32]map[int][]byte{}, links: map[PeerID]*link{},
+		w: w, name: name, content: c, drafts: map[uint32]map[int][]byte{}, links: map[PeerID]*link{}, redeemable: map[payment.CommitmentID]uint32{},
 		addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 9003),
 		v2:   c.torrent.Info.HasV2, fast: true, layout: piece.NewLayout(c.torrent.Info),
 	}
@@ -189,13 +198,19 @@ func (a *citizen) dial(at netip.AddrPort) {
 		about := func(z *citizen, out bool) Peer {
 			return Peer{
 				Addr: z.addr, ID: z.s.cfg.Self, Outgoing: out, Extended: true,
-				Fast: a.fast && b.fast, V2: a.v2 && b.v2,
+				Fast: a.fast && b.fast, V2: a.v2 && b.v2, Pay: a.ledger != nil && b.ledger != nil,
 			}
 		}
 		a.s.Join(a.w.now, ida, about(b, true))
 		b.s.Join(b.w.now, idb, about(a, false))
 		a.perform()
 		b.perform()
+		if a.ledger != nil && b.ledger != nil {
+			a.s.Authenticated(a.w.now, ida, b.s.cfg.Account)
+			b.s.Authenticated(b.w.now, idb, a.s.cfg.Account)
+			a.perform()
+			b.perform()
+		}
 	})
 }
 
@@ -206,10 +221,14 @@ func (z *citizen) hangUp(id PeerID, why error) {
 	}
 	z.dropped = append(z.dropped, why)
 	l.closed = true
-	o := l.other.links[l.otherID]
-	o.closed = true
 	z.w.after(0, func() { z.s.Leave(z.w.now, id); z.perform() })
-	l.other.w.after(z.w.delay, func() { l.other.s.Leave(z.w.now, l.otherID); l.other.perform() })
+	z.w.after(z.w.delay, func() { // behind what was said before
+		if o := l.other.links[l.otherID]; !o.closed {
+			o.closed = true
+			l.other.s.Leave(z.w.now, l.otherID)
+			l.other.perform()
+		}
+	})
 }
 
 // transmit carries a message as bytes.
@@ -221,7 +240,7 @@ func (z *citizen) transmit(id PeerID, m peerwire.Message) {
 	raw := peerwire.Append(nil, m)
 	z.w.note(z.name, raw)
 	z.w.after(z.w.delay, func() {
-		if l.closed {
+		if l.other.links[l.otherID].closed {
 			return
 		}
 		var limits peerwire.Limits
@@ -254,6 +273,7 @@ func (z *citizen) perform() {
 	if e.Metadata != nil {
 		z.w.after(time.Millisecond, func() { z.s.Opened(z.w.now, z.have.Clone(), nil); z.perform() })
 	}
+	z.performPays(&e.Pays)
 	for _, m := range e.Send {
 		z.transmit(m.Peer, m.Message)
 	}
@@ -304,6 +324,9 @@ func (z *citizen) verify(v Verification) {
 		}
 		d[int(v.Block.Begin/piece.BlockSize)] = v.Data
 		if len(d) < z.layout.Blocks(int(v.Block.Piece)) {
+			if v.Leaf != nil { // a verdict for each block that its leaf has proven
+				z.w.after(time.Millisecond, func() { z.s.Verified(z.w.now, out); z.perform() })
+			}
 			return
 		}
 		out.Whole, out.Good = true, z.whole(v.Block.Piece, d, &out.False)

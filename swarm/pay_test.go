@@ -1,0 +1,300 @@
+package swarm
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"torrente/metainfo"
+	"torrente/payment"
+	"torrente/peerwire"
+)
+
+// fakeLedger registers whatever it is given, a while later; it is what the
+// ledger is to a Swarm: events.
+type fakeLedger struct {
+	w      *world
+	delay  time.Duration
+	height uint64
+	caps   map[payment.CommitmentID]uint32
+}
+
+const testPrice = 3
+
+func newFakeLedger(w *world) *fakeLedger {
+	return &fakeLedger{w: w, delay: 200 * time.Millisecond, caps: map[payment.CommitmentID]uint32{}}
+}
+
+// register sets a cap and tells everybody.
+func (l *fakeLedger) register(id payment.CommitmentID, cap uint32) {
+	l.height++
+	l.caps[id] = cap
+	l.tell(id)
+}
+
+func (l *fakeLedger) tell(id payment.CommitmentID) {
+	cap, ok := l.caps[id]
+	if !ok {
+		return
+	}
+	for _, z := range l.w.nodes {
+		if z.ledger == l {
+			z.s.Ledger(l.w.now, payment.LedgerEvent{Kind: payment.EventOpened, Height: l.height, Commitment: id, Cap: cap})
+			z.perform()
+		}
+	}
+}
+
+// settleMember adds a node that can pay, with an account of its own.
+func (w *world) settleMember(name string, c *content, l *fakeLedger, cfg Config, complete, magnet bool) *citizen {
+	cfg.Pays, cfg.Account = true, payment.Account{byte(len(w.nodes) + 1)}
+	z := w.settle(name, c, cfg, complete, magnet)
+	z.ledger, z.books = l, map[payment.Account]*payment.Book{}
+	z.s.Ledger(w.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
+	return z
+}
+
+func (z *citizen) book(a payment.Account) *payment.Book {
+	b := z.books[a]
+	if b == nil {
+		b = payment.NewBook(payment.BookConfig{Me: z.s.cfg.Account, Them: a, Price: testPrice, Floor: z.s.cfg.Floor})
+		z.books[a] = b
+	}
+	return b
+}
+
+// performPays does what package node does with its Books and its wallet.
+func (z *citizen) performPays(e *Pays) {
+	torrent := payment.TorrentID(z.content.torrent.Info.ID())
+	for _, r := range e.Record {
+		switch r.Kind {
+		case RecordOwed:
+			z.owed++
+		case RecordLink:
+			z.redeemable[r.Commitment] = r.Claim.Index
+		}
+	}
+	for _, l := range e.Lend {
+		n := z.book(l.Account).Lease(torrent, l.Units)
+		z.w.after(0, func() { z.s.Leased(z.w.now, l.Peer, n); z.perform() })
+	}
+	for _, l := range e.Return {
+		z.book(l.Account).Return(torrent, l.Units)
+	}
+	for _, c := range e.Count {
+		got := z.book(c.Commitment.Payer).Count(z.w.now, c.Commitment, c.Index, c.Cap)
+		z.w.after(0, func() { z.s.Counted(z.w.now, c.Peer, got.Paid, got.Recalled); z.perform() })
+	}
+	for _, b := range e.Buy {
+		z.w.after(z.ledger.delay, func() { z.deal(b) })
+	}
+	for _, r := range e.Raise {
+		z.w.after(z.ledger.delay, func() { z.ledger.register(r.Commitment, r.Cap) })
+	}
+	for _, id := range e.Watch {
+		z.w.after(time.Millisecond, func() { z.ledger.tell(id) })
+	}
+}
+
+// deal opens a commitment for a purchase.
+func (z *citizen) deal(b Purchase) {
+	z.last++
+	chain, err := payment.NewChain(payment.Seed{z.last, z.s.cfg.Account[0]}, payment.ChainID{z.last}, 1<<12)
+	if err != nil {
+		z.w.t.Fatal(err)
+	}
+	commit := payment.Commitment{
+		Torrent: payment.TorrentID(z.content.torrent.Info.ID()), Payer: z.s.cfg.Account, Receiver: b.Account,
+		Root: chain.Root(), Chain: payment.ChainID{z.last}, Links: chain.Len(), Price: testPrice, Epoch: 1,
+		Expiry: uint64(z.w.now.Add(24 * time.Hour).Unix()),
+	}
+	first := uint32(min(8, b.Units))
+	z.deals = append(z.deals, commit.ID())
+	z.s.Bought(z.w.now, b.Peer, &Deal{Commit: peerwire.PayCommit{Alias: peerwire.Alias(z.last), Commitment: commit}, Links: chain, Cap: first})
+	z.ledger.register(commit.ID(), first)
+	z.perform()
+}
+
+// soldContent is content with a price.
+func soldContent(t testing.TB, pieceLength int64, lengths ...int64) *content {
+	t.Helper()
+	return makePriced(t, &metainfo.Pay{Federation: "https://federation.example"}, pieceLength, true, true, lengths...)
+}
+
+// watchRules checks, after every happening, what must hold at every instant:
+// P1, no buyer has more unpaid units than its window; P2, no seller has links
+// for more than it delivered and one unit.
+func (w *world) watchRules() {
+	var check func()
+	check = func() {
+		for _, z := range w.nodes {
+			for _, p := range z.s.order {
+				if z.ledger == nil || p.account.IsZero() {
+					continue
+				}
+				sale, buy := &p.sale, &p.buy
+				book := z.book(p.account)
+				if unpaid := sale.served - min(sale.served, sale.counted); unpaid > max(book.Window(), 1) {
+					w.t.Errorf("%s has served %d units and counted %d, with a window of %d", z.name, sale.served, sale.counted, book.Window())
+				}
+				if buy.links > buy.verified+prepaid {
+					w.t.Errorf("%s has released %d links for %d verified units", z.name, buy.links, buy.verified)
+				}
+				if buy.deal != nil && buy.links > uint64(buy.deal.Cap) {
+					w.t.Errorf("%s has released %d links over a cap of %d", z.name, buy.links, buy.deal.Cap)
+				}
+			}
+		}
+		w.after(time.Millisecond, check)
+	}
+	check()
+}
+
+// A paid download between strangers: every unit is paid once, and what the
+// seller can redeem is what it served and the buyer owes.
+func TestPaidDownload(t *testing.T) {
+	for _, magnet := range []bool{false, true} {
+		for _, floor := range []uint64{0, 1} {
+			w := newWorld(t, 1)
+			c := soldContent(t, 64<<10, 1_500_000, 1, 20_000)
+			l := newFakeLedger(w)
+			seller := w.settleMember("seller", c, l, Config{Floor: floor}, true, false)
+			buyer := w.settleMember("buyer", c, l, Config{}, false, magnet)
+			w.watchRules()
+			buyer.meet(seller)
+			w.run(5*time.Minute, buyer.s.Complete)
+			w.pass(time.Second)
+			units := uint32(c.torrent.Info.Units())
+			if buyer.owed != int(units) || seller.served != int(units) {
+				t.Errorf("%d units: %d owed, %d served", units, buyer.owed, seller.served)
+			}
+			if got := seller.total(); got != units {
+				t.Errorf("the seller can redeem %d of %d units", got, units)
+			}
+			if st := buyer.s.Status(); st.Paid != uint64(units) {
+				t.Errorf("the buyer paid %d of %d units", st.Paid, units)
+			}
+		}
+	}
+}
+
+func (z *citizen) total() (n uint32) {
+	for _, i := range z.redeemable {
+		n += i
+	}
+	return n
+}
+
+// Several sellers, and buyers that sell to each other what they have: the
+// books of all agree.
+func TestPaidSwarm(t *testing.T) {
+	w := newWorld(t, 9)
+	c := soldContent(t, 32<<10, 2_000_000)
+	l := newFakeLedger(w)
+	a := w.settleMember("seller a", c, l, Config{}, true, false)
+	b := w.settleMember("seller b", c, l, Config{}, true, false)
+	first := w.settleMember("first", c, l, Config{}, false, false)
+	w.watchRules()
+	first.meet(a)
+	first.meet(b)
+	w.pass(3 * time.Second)
+	late := w.settleMember("late", c, l, Config{}, false, false)
+	late.meet(a)
+	late.meet(first)
+	w.run(10*time.Minute, func() bool { return first.s.Complete() && late.s.Complete() })
+	w.pass(time.Second)
+	units := int(c.torrent.Info.Units())
+	if first.owed != units || late.owed != units {
+		t.Errorf("%d units, %d and %d owed", units, first.owed, late.owed)
+	}
+	if first.served == 0 {
+		t.Error("the first buyer sold nothing to the late one")
+	}
+	for _, z := range []*citizen{a, b, first} {
+		if int(z.total()) != z.served {
+			t.Errorf("%s served %d units and can redeem %d", z.name, z.served, z.total())
+		}
+	}
+}
+
+// Buyers that break the rules get no more than the window, and lose the
+// connection where they lie.
+func TestCheatingBuyers(t *testing.T) {
+	chain, err := payment.NewChain(payment.Seed{1}, payment.ChainID{1}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := soldContent(t, 64<<10, 1_000_000)
+	good := payment.Commitment{
+		Torrent: payment.TorrentID(c.torrent.Info.ID()), Payer: payment.Account{9}, Receiver: payment.Account{1},
+		Root: chain.Root(), Chain: payment.ChainID{1}, Links: 1000, Price: testPrice, Epoch: 1, Expiry: 1e9 + 86400,
+	}
+	link := func(i uint32) peerwire.Message {
+		k, _ := chain.Link(i)
+		return peerwire.Message{ID: peerwire.PayID, Rare: peerwire.Pay{Alias: 1, Index: i, Link: k}}
+	}
+	commit := func(change func(*payment.Commitment)) peerwire.Message {
+		k := good
+		if change != nil {
+			change(&k)
+		}
+		return peerwire.Message{ID: peerwire.PayCommitID, Rare: peerwire.PayCommit{Alias: 1, Commitment: k}}
+	}
+	request := func(k uint32) peerwire.Message {
+		return peerwire.BlockMessage(peerwire.Request, 0, k*16384, 16384)
+	}
+	other := func(change func(*payment.Commitment)) []peerwire.Message { return []peerwire.Message{commit(change)} }
+	for _, x := range []struct {
+		name   string
+		says   []peerwire.Message
+		served int
+		want   error // nil: it stays
+	}{
+		{"asks without a commitment", []peerwire.Message{request(0), request(1)}, 0, nil},
+		{"pays for one and asks for three", []peerwire.Message{commit(nil), link(1), request(0), request(1), request(2)}, 1, nil},
+		{"pays the same link twice", []peerwire.Message{commit(nil), link(1), link(1), request(0), request(1)}, 1, nil},
+		{"pays for more than it may", []peerwire.Message{commit(nil), link(2)}, 0, errPaidTooMuch},
+		{"pays far beyond", []peerwire.Message{commit(nil), link(1000)}, 0, errPaidTooMuch},
+		{"shows a false link", []peerwire.Message{commit(nil), {ID: peerwire.PayID, Rare: peerwire.Pay{Alias: 1, Index: 1}}}, 0, errLink},
+		{"pays on nothing", []peerwire.Message{link(1)}, 0, errPayUnknown},
+		{"binds an alias again", []peerwire.Message{commit(nil), commit(nil)}, 0, errPayAgain},
+		{"pays at another price", other(func(k *payment.Commitment) { k.Price = 1 }), 0, errCommitment},
+		{"pays somebody else", other(func(k *payment.Commitment) { k.Receiver = payment.Account{7} }), 0, errCommitment},
+		{"pays as somebody else", other(func(k *payment.Commitment) { k.Payer = payment.Account{7} }), 0, errCommitment},
+		{"pays for another torrent", other(func(k *payment.Commitment) { k.Torrent = payment.TorrentID{7} }), 0, errCommitment},
+		{"pays on another ledger", other(func(k *payment.Commitment) { k.Ledger = payment.LedgerID{7} }), 0, errCommitment},
+		{"pays with what expires", other(func(k *payment.Commitment) { k.Expiry = 1e9 + 60 }), 0, errCommitment},
+		{"asks for half a unit", append([]peerwire.Message{commit(nil), link(1)}, repeat(maxRefused+1, peerwire.BlockMessage(peerwire.Request, 0, 0, 8192))...), 0, errBadRequests},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			s := New(Config{Info: c.torrent.Info, Layers: c.torrent.Layers, Pays: true, Account: payment.Account{1}})
+			h := &hostile{t: t, s: s, now: time.Unix(1e9, 0)}
+			s.Opened(h.now, fullOf(s), nil)
+			s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
+			s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
+			s.Authenticated(h.now, 1, payment.Account{9})
+			s.Leased(h.now, 1, 0)
+			h.says(peerwire.Of(peerwire.Interested))
+			served, dropped := 0, error(nil)
+			for _, m := range x.says {
+				h.says(m)
+				e := s.Take()
+				served += len(e.Serve)
+				if len(e.Drop) > 0 {
+					dropped = e.Drop[0].Why
+				}
+				counts := slices.Clone(e.Pays.Count)
+				if m.ID == peerwire.PayCommitID && dropped == nil {
+					s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventOpened, Commitment: good.ID(), Cap: 1000})
+				}
+				for _, k := range counts {
+					s.Counted(h.now, 1, uint64(k.Index), 0)
+					served += len(s.Take().Serve)
+				}
+			}
+			if served != x.served || dropped != x.want {
+				t.Errorf("served %d units, want %d; dropped for %v, want %v", served, x.served, dropped, x.want)
+			}
+		})
+	}
+}

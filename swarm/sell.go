@@ -1,0 +1,288 @@
+package swarm
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"torrente/payment"
+	"torrente/peerwire"
+	"torrente/piece"
+)
+
+const (
+	// minExpiry is how long a commitment must be valid for, at least.
+	minExpiry = 2 * time.Hour
+	// holdAfter is how long a request waits for a link before we say so;
+	// chokeAfter before the slot goes to another.
+	holdAfter  = 100 * time.Millisecond
+	chokeAfter = time.Minute
+	// ackEvery is how often a buyer is told how far it has been counted.
+	ackEvery = 250 * time.Millisecond
+	// lendAtOnce is how many units a Book is asked for at a time.
+	lendAtOnce = 64
+	// maxClaims bounds the commitments of one connection.
+	maxClaims = 8
+)
+
+// sale is what a buyer has from us. A unit is handed on if a link has paid for
+// it, or else if the account's Book lent it (P1): served + 1 <= P + W.
+type sale struct {
+	claims map[peerwire.Alias]*claim
+	ahead  uint64   // units that links paid for and that were not served
+	lease  uint64   // units lent by the Book, not used
+	unpaid []uint32 // units served on what was lent, the oldest first
+	asking bool     // the Book was asked to lend
+	met    bool     // the Book has said what it lends at first
+	owed   uint64   // units that it owed when it came: links for them come without service
+
+	served, counted uint64 // units handed on, and links accepted, of this connection
+	stalled         time.Time
+	held            bool
+	acked           time.Time
+	last            *claim
+}
+
+// claim is a commitment to us.
+type claim struct {
+	alias  peerwire.Alias
+	commit *payment.Commitment
+	id     payment.CommitmentID
+	cap    uint32 // registered; 0: not yet
+	best   payment.Claim
+	early  *peerwire.Pay // a link beyond the cap, until the ledger tells of a higher one
+	ended  bool
+}
+
+// offer sends our terms, first and whenever they change.
+func (s *Swarm) offer(now time.Time, p *peer) {
+	if !s.sold || s.picker == nil || p.account.IsZero() || s.epoch == 0 || p.dropped || !p.sale.met {
+		return
+	}
+	s.send(now, p, peerwire.Message{ID: peerwire.PayTermsID, Rare: peerwire.PayTerms{
+		Price: s.price, Epoch: s.epoch, Unit: piece.BlockSize, Floor: uint32(s.cfg.Floor),
+		Window: uint32(p.sale.lease), Expiry: uint32(minExpiry / time.Second),
+	}})
+}
+
+// onCommit takes a commitment. Its signature was checked before it came here;
+// it counts once the ledger has registered it.
+func (s *Swarm) onCommit(now time.Time, p *peer, c peerwire.PayCommit) error {
+	k, sale := &c.Commitment, &p.sale
+	switch {
+	case sale.claims[c.Alias] != nil:
+		return errPayAgain
+	case k.Ledger != s.cfg.Ledger || k.Torrent != payment.TorrentID(s.info.ID()) || k.Payer != p.account ||
+		k.Receiver != s.cfg.Account || k.Price != s.price || k.Epoch != s.epoch && k.Epoch+1 != s.epoch ||
+		k.Expiry < uint64(now.Add(minExpiry).Unix()) || len(sale.claims) >= maxClaims || sale.unregistered():
+		return errCommitment
+	}
+	is := &claim{alias: c.Alias, commit: k, id: k.ID(), best: k.Start()}
+	if sale.claims == nil {
+		sale.claims = map[peerwire.Alias]*claim{}
+	}
+	sale.claims[c.Alias] = is
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordCommitment, Commitment: is.id, Commit: &c})
+	s.out.Pays.Watch = append(s.out.Pays.Watch, is.id)
+	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
+	return nil
+}
+
+// unregistered reports whether some commitment still waits for the ledger: one
+// account has one such at a time.
+func (s *sale) unregistered() bool {
+	for _, alias := range sortedAliases(s.claims) {
+		if c := s.claims[alias]; c.cap == 0 && !c.ended {
+			return true
+		}
+	}
+	return false
+}
+
+// claimOf finds the claim that a ledger's event is about.
+func (s *sale) claimOf(id payment.CommitmentID) *claim {
+	for _, alias := range sortedAliases(s.claims) {
+		if c := s.claims[alias]; c.id == id {
+			return c
+		}
+	}
+	return nil
+}
+
+func sortedAliases(m map[peerwire.Alias]*claim) []peerwire.Alias {
+	return slices.Sorted(maps.Keys(m))
+}
+
+// capSold takes the cap that the ledger has registered.
+func (s *Swarm) capSold(now time.Time, p *peer, e payment.LedgerEvent) {
+	c := p.sale.claimOf(e.Commitment)
+	if c == nil || c.ended || e.Cap <= c.cap {
+		return
+	}
+	c.cap = min(e.Cap, c.commit.Links)
+	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{
+		Alias: c.alias, State: peerwire.PayRegistered, Cap: c.cap, Height: e.Height,
+	}})
+	if early := c.early; early != nil {
+		c.early = nil
+		if err := s.onLink(now, p, *early); err != nil {
+			s.drop(p, err)
+		}
+	}
+}
+
+// endSold stops counting on a commitment that the ledger has ended.
+func (s *Swarm) endSold(now time.Time, p *peer, id payment.CommitmentID) {
+	if c := p.sale.claimOf(id); c != nil && !c.ended {
+		c.ended = true
+		s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.alias, State: peerwire.PayClosed, Cap: c.cap}})
+	}
+}
+
+// onTopUp takes the hint that a higher cap was submitted: the ledger is asked.
+func (s *Swarm) onTopUp(p *peer, t peerwire.PayTopUp) error {
+	c := p.sale.claims[t.Alias]
+	if c == nil {
+		return errPayUnknown
+	}
+	if t.Cap > c.cap && !c.ended {
+		s.out.Pays.Watch = append(s.out.Pays.Watch, c.id)
+	}
+	return nil
+}
+
+// onLink takes a link. What is beyond the cap, or beyond what was served and
+// one unit ahead, is not hashed: hashes cost us, indexes cost nothing.
+func (s *Swarm) onLink(now time.Time, p *peer, l peerwire.Pay) error {
+	c, sale := p.sale.claims[l.Alias], &p.sale
+	switch {
+	case c == nil:
+		return errPayUnknown
+	case c.ended || l.Index <= c.best.Index:
+		return nil // paid before, or too late
+	case l.Index > c.commit.Links || sale.counted+uint64(l.Index-c.best.Index) > sale.served+sale.owed+1:
+		return errPaidTooMuch
+	case l.Index > c.cap:
+		c.early = &l // its top-up is on the way to our ledger
+		s.out.Pays.Watch = append(s.out.Pays.Watch, c.id)
+		return nil
+	}
+	next := payment.Claim{Index: l.Index, Link: l.Link}
+	if !c.commit.Verify(c.best, next) {
+		return errLink
+	}
+	sale.counted += uint64(l.Index - c.best.Index)
+	c.best, sale.last = next, c
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordLink, Commitment: c.id, Claim: next})
+	s.out.Pays.Count = append(s.out.Pays.Count, Count{p.id, c.commit, l.Index, c.cap})
+	return nil
+}
+
+// Counted tells what a link was worth: paid units beyond old debts, and how
+// many units of the lease the window no longer covers.
+func (s *Swarm) Counted(now time.Time, id PeerID, paid, recalled uint64) {
+	s.input()
+	p := s.peers[id]
+	if p == nil {
+		return
+	}
+	sale := &p.sale
+	n := min(paid, uint64(len(sale.unpaid)))
+	sale.unpaid = sale.unpaid[n:]
+	if back := n - min(n, recalled); back > 0 {
+		s.out.Pays.Return = append(s.out.Pays.Return, Loan{id, p.account, back})
+	}
+	sale.ahead += paid - n
+	s.ack(now, p)
+	s.feed(p)
+}
+
+// Leased tells what the Book lent, nothing perhaps.
+func (s *Swarm) Leased(now time.Time, id PeerID, units uint64) {
+	s.input()
+	p := s.peers[id]
+	if p == nil || p.dropped {
+		return
+	}
+	p.sale.asking = false
+	p.sale.lease += units
+	if !p.sale.met {
+		p.sale.met = true
+		s.offer(now, p)
+	}
+	if units > 0 {
+		s.feed(p)
+	} else if p.sale.stalled.IsZero() && p.queue.len() > 0 {
+		p.sale.stalled = now
+		s.wake(now.Add(holdAfter))
+	}
+}
+
+// feedSold hands on what is paid or lent for, one unit a request.
+func (s *Swarm) feedSold(p *peer) {
+	sale := &p.sale
+	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped && s.charge(p, p.queue.peek()) {
+		b := p.queue.pop()
+		p.serving++
+		sale.served++
+		sale.stalled, sale.held = time.Time{}, false
+		s.out.Serve = append(s.out.Serve, Serving{p.id, b})
+	}
+}
+
+// charge takes a unit from what is paid, or else from what is lent; the Book is
+// asked for more when that is used up.
+func (s *Swarm) charge(p *peer, b piece.Block) bool {
+	sale := &p.sale
+	switch {
+	case sale.ahead > 0:
+		sale.ahead--
+		return true
+	case sale.lease > 0:
+		sale.lease--
+		sale.unpaid = append(sale.unpaid, s.unitOf(b))
+		return true
+	}
+	if !sale.asking {
+		sale.asking = true
+		s.out.Pays.Lend = append(s.out.Pays.Lend, Loan{p.id, p.account, lendAtOnce})
+	}
+	return false
+}
+
+// ack tells a buyer how far it was counted, now and then.
+func (s *Swarm) ack(now time.Time, p *peer) {
+	sale := &p.sale
+	if sale.last == nil || now.Sub(sale.acked) < ackEvery {
+		return
+	}
+	sale.acked = now
+	s.send(now, p, peerwire.Message{ID: peerwire.PayAckID, Rare: peerwire.PayAck{
+		Alias: sale.last.alias, Index: sale.last.best.Index, Served: uint32(sale.served),
+		Window: uint32(sale.lease) + uint32(len(sale.unpaid)),
+	}})
+}
+
+// advanceSale says hold when a request has waited for a link, and takes the
+// slot when it has waited too long.
+func (s *Swarm) advanceSale(now time.Time, p *peer) {
+	sale := &p.sale
+	if sale.stalled.IsZero() {
+		return
+	}
+	waited := now.Sub(sale.stalled)
+	if waited >= holdAfter && !sale.held && sale.last != nil {
+		sale.held = true
+		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: sale.last.alias, Unpaid: uint32(len(sale.unpaid))}})
+	}
+	if waited >= chokeAfter {
+		sale.stalled = time.Time{}
+		s.choke(now, p)
+		return
+	}
+	if sale.held {
+		s.wake(sale.stalled.Add(chokeAfter))
+	} else {
+		s.wake(sale.stalled.Add(holdAfter))
+	}
+}
