@@ -1,0 +1,93 @@
+package contract
+
+import "torrente/payment"
+
+func (r *run) redeemMany() Code {
+	a := r.tx.Args.(*RedeemMany)
+	if !distinct(a.Redeems, func(d *Redeem) payment.CommitmentID { return d.Commitment }) {
+		return Duplicate
+	}
+	var keys []string
+	for _, d := range a.Redeems {
+		keys = append(keys, keyCommitment(d.Commitment), keyCap(d.Commitment, d.K),
+			keyRedeemed(d.Commitment), keyEnd(d.Commitment))
+	}
+	r.load(keys...)
+	return r.each(len(a.Redeems), func(i int) Code { return r.redeem(&a.Redeems[i]) })
+}
+
+// redeem pays the receiver for the units between the last redeemed link and
+// this one. It reads commitment, one cap, what was redeemed and the end, and
+// writes rows of the receiver alone: the coins were reserved by the payer, so
+// the intention is not touched.
+func (r *run) redeem(d *Redeem) Code {
+	var c commitment
+	if !r.read(keyCommitment(d.Commitment), &c) {
+		return NoCommitment
+	}
+	if !r.mayRedeem(c.Receiver) {
+		return NotReceiver
+	}
+	if r.tx.Time >= c.Expiry {
+		return Expired
+	}
+	if code := r.checkCap(d); code != OK {
+		return code
+	}
+	before := claim(c.Start())
+	r.read(keyRedeemed(d.Commitment), &before)
+	if d.Index < before.Index || d.Index == before.Index && d.Link == before.Link {
+		return Already
+	}
+	if code := r.checkLink(&c, payment.Claim(before), payment.Claim{Index: d.Index, Link: d.Link}); code != OK {
+		return code
+	}
+	paid, ok := c.Price.Mul(uint64(d.Index - before.Index))
+	if !ok {
+		return Overflow // no valid commitment is worth so much
+	}
+	r.put(keyRedeemed(d.Commitment), claim{Index: d.Index, Link: d.Link})
+	r.give(c.Receiver, paid)
+	r.moved(paid)
+	r.emit(payment.LedgerEvent{
+		Kind: payment.EventRedeemed, Account: c.Receiver, Torrent: c.Torrent,
+		Commitment: d.Commitment, Index: d.Index, Coins: paid,
+	})
+	return OK
+}
+
+// mayRedeem reports whether the creator is the receiver or the delegate that
+// it named on the ledger (L5).
+func (r *run) mayRedeem(receiver payment.Account) bool {
+	var delegate digest
+	return receiver == r.creator ||
+		r.read(keyDelegate(receiver), &delegate) && payment.Account(delegate) == r.creator
+}
+
+// checkCap refuses an index beyond the cap that the call names, or beyond the
+// final index of a close.
+func (r *run) checkCap(d *Redeem) Code {
+	var limit units
+	var e end
+	if !r.read(keyCap(d.Commitment, d.K), &limit) || d.Index > uint32(limit) {
+		return OverCap
+	}
+	if r.read(keyEnd(d.Commitment), &e) && d.Index > e.final {
+		return OverCap
+	}
+	return OK
+}
+
+// checkLink hashes from the link down to the one known, within what is left of
+// the call's work.
+func (r *run) checkLink(c *commitment, known, deeper payment.Claim) Code {
+	work := deeper.Index - known.Index
+	if work > MaxHashes-r.hashes {
+		return TooMuchWork
+	}
+	r.hashes += work
+	if !c.Verify(known, deeper) {
+		return BadLink
+	}
+	return OK
+}

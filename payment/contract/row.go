@@ -1,0 +1,293 @@
+package contract
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"torrente/payment"
+)
+
+// ErrDamaged means that a row is not as this package writes it.
+var ErrDamaged = errors.New("the ledger's state is damaged: rebuild it from the block log")
+
+// The keys of rows; hex is lower case. Beside each: its value, and who writes it.
+const (
+	keyLedger   = "gen/ledger" // ledger 32 | minted u64 | organisations u16 | name; genesis
+	keyPriceNow = "price/now"  // epoch u64; a majority of the organisations
+)
+
+func hexed(prefix string, id [32]byte) string { return prefix + hex.EncodeToString(id[:]) }
+
+func hexed2(prefix string, a, b [32]byte) string { return hexed(hexed(prefix, a)+"/", b) }
+
+// com/<id>: the commitment's 256 bytes; the payer, once.
+func keyCommitment(c payment.CommitmentID) string { return hexed("com/", c) }
+
+// cap/<id>/<k>: u32; the payer, once for each k below 64, rising.
+func keyCap(c payment.CommitmentID, k uint8) string {
+	return hexed("cap/", c) + "/" + hex.EncodeToString([]byte{k})
+}
+
+// red/<id>: index u32 | link 32; the receiver or its delegate.
+func keyRedeemed(c payment.CommitmentID) string { return hexed("red/", c) }
+
+// end/<id>: kind u8 | final u32; the payer, by Release and Refund.
+func keyEnd(c payment.CommitmentID) string { return hexed("end/", c) }
+
+// int/<id>: see intention; the payer.
+func keyIntention(i payment.IntentionID) string { return hexed("int/", i) }
+
+// cr/<receiver>/<tx>: coins u64; the transaction that earned it, then Sweep.
+func keyCredit(a payment.Account, tx TxID) string { return hexed2("cr/", a, tx) }
+
+// acct/<account>: coins u64; the owner.
+func keyAccount(a payment.Account) string { return hexed("acct/", a) }
+
+// tor/<torrent>: see torrent; anybody, once.
+func keyTorrent(t payment.TorrentID) string { return hexed("tor/", t) }
+
+// root/<payer>/<root>: the commitment's id 32; the payer, once.
+func keyRoot(payer payment.Account, root payment.Link) string { return hexed2("root/", payer, root) }
+
+// slot/<intention>/<receiver>/<slot>: the commitment's id 32; the payer, once.
+func keySlot(c *payment.Commitment) string {
+	var slot [4]byte
+	binary.BigEndian.PutUint32(slot[:], c.Slot)
+	return hexed2("slot/", c.Intention, c.Receiver) + "/" + hex.EncodeToString(slot[:])
+}
+
+// del/<receiver>: account 32; the receiver.
+func keyDelegate(a payment.Account) string { return hexed("del/", a) }
+
+// req/<creator>/<request>: SHA-256(arguments) 32 | result; the creator, once.
+func keyRequest(a payment.Account, r payment.RequestID) string {
+	return hexed("req/", a) + "/" + r.String()
+}
+
+// price/<epoch>: coins u64; a majority of the organisations, once.
+func keyPrice(epoch uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], epoch)
+	return "price/" + hex.EncodeToString(b[:])
+}
+
+// rev/<account>: SHA-256(SubjectPublicKeyInfo) 32; the federation.
+func keyRevoked(a payment.Account) string { return hexed("rev/", a) }
+
+// org/<MSP>: administrator's account 32 | trusted roots u16; the federation.
+func keyOrganisation(msp string) string { return "org/" + msp }
+
+// ca/<MSP>/<SHA-256 of the certificate>: trusted u8 | certificate; the federation.
+func keyCA(msp string, fingerprint [32]byte) string { return hexed("ca/"+msp+"/", fingerprint) }
+
+// Indexes for queries: each 1 byte, the payer.
+const (
+	byPayer     = "by/payer/"     // <payer>/<intention>, while open
+	byIntention = "by/intention/" // <intention>/<commitment>
+	byReceiver  = "by/receiver/"  // <receiver>/<commitment>, until Refund or a last Release
+)
+
+// present is the value of a row that says all by its key. Fabric has no empty
+// values.
+type present struct{}
+
+func (present) append(b []byte) []byte { return append(b, 1) }
+
+func (present) read(in *cryptobyte.String) bool {
+	var one uint8
+	return in.ReadUint8(&one) && one == 1
+}
+
+type coins payment.Amount
+
+func (c coins) append(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(c)) }
+
+func (c *coins) read(in *cryptobyte.String) bool { return in.ReadUint64((*uint64)(c)) }
+
+type units uint32
+
+func (u units) append(b []byte) []byte { return binary.BigEndian.AppendUint32(b, uint32(u)) }
+
+func (u *units) read(in *cryptobyte.String) bool { return in.ReadUint32((*uint32)(u)) }
+
+type epoch uint64
+
+func (e epoch) append(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(e)) }
+
+func (e *epoch) read(in *cryptobyte.String) bool { return in.ReadUint64((*uint64)(e)) }
+
+type digest [32]byte
+
+func (d digest) append(b []byte) []byte { return append(b, d[:]...) }
+
+func (d *digest) read(in *cryptobyte.String) bool { return in.CopyBytes(d[:]) }
+
+// claim is what was redeemed of a commitment.
+type claim payment.Claim
+
+func (c claim) append(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(b, c.Index), c.Link[:]...)
+}
+
+func (c *claim) read(in *cryptobyte.String) bool {
+	return in.ReadUint32(&c.Index) && in.CopyBytes(c.Link[:])
+}
+
+type commitment struct{ *payment.Commitment }
+
+func (c commitment) append(b []byte) []byte { return c.Append(b) }
+
+func (c *commitment) read(in *cryptobyte.String) bool {
+	var layout []byte
+	if !in.ReadBytes(&layout, payment.CommitmentBytes) {
+		return false
+	}
+	parsed, err := payment.ParseCommitment(layout)
+	c.Commitment = parsed
+	return err == nil
+}
+
+// How a commitment ends.
+const (
+	endReleased = 1 // by a signed close: redeemable up to final until expiry
+	endSettled  = 2 // final is what was redeemed: nothing is owed any more
+)
+
+type end struct {
+	kind  uint8
+	final uint32
+}
+
+func (e end) append(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(append(b, e.kind), e.final)
+}
+
+func (e *end) read(in *cryptobyte.String) bool {
+	return in.ReadUint8(&e.kind) && (e.kind == endReleased || e.kind == endSettled) && in.ReadUint32(&e.final)
+}
+
+// intention is coins that a payer froze for one torrent:
+//
+//	payer 32 | torrent 32 | epoch, price, funds, returned, reserved, declared u64 |
+//	open u32 | closed u8
+//
+// What receivers redeem is in rows of their own, so the frozen coins are
+// derived: funds - returned - redeemed x price.
+type intention struct {
+	payer    payment.Account
+	torrent  payment.TorrentID
+	epoch    uint64
+	price    payment.Amount // never changes (L9)
+	funds    payment.Amount // frozen in all
+	returned payment.Amount // to the payer
+	// reserved is the units that receivers may have: the caps of open
+	// commitments, the final indexes of ended ones. L2: reserved x price +
+	// returned <= funds.
+	reserved uint64
+	declared uint64 // seconds since 1970
+	open     uint32 // commitments not settled
+	closed   bool
+}
+
+func (i *intention) append(b []byte) []byte {
+	b = append(append(b, i.payer[:]...), i.torrent[:]...)
+	for _, n := range [...]uint64{
+		i.epoch, uint64(i.price), uint64(i.funds), uint64(i.returned), i.reserved, i.declared,
+	} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return append(binary.BigEndian.AppendUint32(b, i.open), asByte(i.closed))
+}
+
+func (i *intention) read(in *cryptobyte.String) bool {
+	var closed uint8
+	ok := in.CopyBytes(i.payer[:]) && in.CopyBytes(i.torrent[:]) && in.ReadUint64(&i.epoch) &&
+		in.ReadUint64((*uint64)(&i.price)) && in.ReadUint64((*uint64)(&i.funds)) &&
+		in.ReadUint64((*uint64)(&i.returned)) && in.ReadUint64(&i.reserved) &&
+		in.ReadUint64(&i.declared) && in.ReadUint32(&i.open) && in.ReadUint8(&closed) && closed <= 1
+	i.closed = closed == 1
+	return ok
+}
+
+// torrent is SHA-1 20 | units u64 | parts u8 (1: v1, 2: v2).
+type torrent struct {
+	sha1  [20]byte
+	units uint64
+	parts uint8
+}
+
+func (t torrent) append(b []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(append(b, t.sha1[:]...), t.units), t.parts)
+}
+
+func (t *torrent) read(in *cryptobyte.String) bool {
+	return in.CopyBytes(t.sha1[:]) && in.ReadUint64(&t.units) && in.ReadUint8(&t.parts)
+}
+
+type organisation struct {
+	administrator payment.Account
+	roots         uint16 // trusted now
+}
+
+func (o organisation) append(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(append(b, o.administrator[:]...), o.roots)
+}
+
+func (o *organisation) read(in *cryptobyte.String) bool {
+	return in.CopyBytes(o.administrator[:]) && in.ReadUint16(&o.roots)
+}
+
+type authority struct {
+	trusted     bool
+	certificate []byte
+}
+
+func (a authority) append(b []byte) []byte {
+	return append(append(b, asByte(a.trusted)), a.certificate...)
+}
+
+func (a *authority) read(in *cryptobyte.String) bool {
+	var trusted uint8
+	ok := in.ReadUint8(&trusted) && trusted <= 1 && in.ReadBytes(&a.certificate, len(*in))
+	a.trusted = trusted == 1
+	return ok
+}
+
+type request struct {
+	digest digest
+	result Result
+}
+
+func (r request) append(b []byte) []byte { return r.result.append(r.digest.append(b)) }
+
+func (r *request) read(in *cryptobyte.String) bool { return r.digest.read(in) && r.result.read(in) }
+
+type ledgerRow struct {
+	id            payment.LedgerID
+	minted        payment.Amount
+	organisations uint16
+	name          string
+}
+
+func (l ledgerRow) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, l.id[:]...), uint64(l.minted))
+	return append(binary.BigEndian.AppendUint16(b, l.organisations), l.name...)
+}
+
+func (l *ledgerRow) read(in *cryptobyte.String) bool {
+	var name []byte
+	ok := in.CopyBytes(l.id[:]) && in.ReadUint64((*uint64)(&l.minted)) &&
+		in.ReadUint16(&l.organisations) && in.ReadBytes(&name, len(*in))
+	l.name = string(name)
+	return ok
+}
+
+func asByte(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
