@@ -141,7 +141,7 @@ func (t *Torrent) startIntakes(s *store.Store) {
 		t.workers.Go(func() {
 			defer in.Close()
 			for v := range c {
-				t.intake(in.Put(v.Block, v.Data, v.Leaf))
+				t.intake(in.Put(v.Block, v.Data, v.Leaf), v.Leaf != nil)
 			}
 		})
 	}
@@ -162,13 +162,13 @@ func (t *Torrent) serveHashes(s *store.Store) {
 }
 
 // intake tells the Swarm what became of a block.
-func (t *Torrent) intake(o store.Outcome) {
+func (t *Torrent) intake(o store.Outcome, proven bool) {
 	switch {
 	case o.Err != nil:
 		t.fail(o.Err)
 	case o.Inconsistent:
 		t.fail(fmt.Errorf("piece %d: %w", o.Block.Piece, errInconsistent))
-	case o.OK && !o.Whole:
+	case o.OK && !o.Whole && !proven:
 		// Nothing to tell of a block that waits for the rest of its piece.
 	default:
 		t.mail.post(event{kind: verified, verdict: swarm.Verdict{

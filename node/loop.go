@@ -14,10 +14,14 @@ func (t *Torrent) loop() {
 	if info := t.Info(); info != nil {
 		t.startOpening(info)
 	}
+	if p := t.node.purse; p != nil {
+		t.swarm.Ledger(t.node.cfg.Now(), p.priceEvent())
+	}
 	t.swarm.Found(t.node.cfg.Now(), t.opt.Peers, swarm.FromUser)
 	t.announce()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var armed time.Time // for when the timer is set
 	for {
 		select {
 		case <-t.ctx.Done():
@@ -31,10 +35,13 @@ func (t *Torrent) loop() {
 		}
 		if !now.Before(t.swarm.Deadline()) {
 			t.swarm.Advance(now)
-			timer.Reset(t.swarm.Deadline().Sub(now))
 			t.saveNowAndThen(now)
 		}
 		t.perform(now, t.swarm.Take())
+		if due := t.swarm.Deadline(); due != armed {
+			armed = due
+			timer.Reset(due.Sub(now))
+		}
 		t.noticeEnds()
 	}
 }
@@ -65,6 +72,7 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 	if e.Limits != nil {
 		t.setLimits(e)
 	}
+	t.performPays(now, &e.Pays)
 	for i := range e.Send {
 		if c := t.conns[e.Send[i].Peer]; c != nil {
 			c.put(e.Send[i].Message)
@@ -105,7 +113,7 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 	for _, d := range e.Drop {
 		if c := t.conns[d.Peer]; c != nil {
 			t.node.cfg.Log.Debug("drop", "peer", c.net.RemoteAddr(), "why", d.Why)
-			c.close()
+			t.tasks.Go(c.closeAfter) // what was said before the end is said
 		}
 	}
 }

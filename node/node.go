@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,8 @@ type Node struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 
+	purse *purse // nil: an ordinary client
+
 	mu       sync.Mutex // guards the following
 	torrents map[[20]byte]*Torrent
 	lastPeer swarm.PeerID
@@ -84,6 +87,10 @@ func New(cfg Config) *Node {
 	copy(n.id[:], peerIDPrefix)
 	rand.Read(n.id[len(peerIDPrefix):])
 	n.ctx, n.stop = context.WithCancel(context.Background())
+	if cfg.Member != nil {
+		n.purse = newPurse(n, cfg.Member)
+		n.tasks.Go(func() { n.purse.run(n.ctx) })
+	}
 	if cfg.Listener != nil {
 		n.tasks.Go(n.accept)
 	}
@@ -139,6 +146,18 @@ func (n *Node) register(t *Torrent) error {
 		n.torrents[h] = t
 	}
 	return nil
+}
+
+// all are the open torrents.
+func (n *Node) all() (out []*Torrent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, t := range n.torrents {
+		if !slices.Contains(out, t) { // a hybrid is here twice
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 func (n *Node) unregister(t *Torrent) {

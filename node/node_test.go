@@ -23,6 +23,9 @@ import (
 
 	"torrente/identity"
 	"torrente/metainfo"
+	"torrente/payment"
+	"torrente/payment/contract"
+	"torrente/payment/ledger"
 	"torrente/peerwire"
 	"torrente/piece/store"
 	"torrente/swarm"
@@ -204,13 +207,18 @@ func TestStrangersAtTheDoor(t *testing.T) {
 	}
 }
 
-// club is a federation and its members.
+// club is a federation: its authority, its ledger, and whom it trusts.
 type club struct {
 	authority *identity.Authority
 	trust     *identity.Trust
+	ledger    *ledger.Embedded
+	treasury  *identity.Identity
 }
 
-var ledgerID = [8]byte{1, 2, 3, 4, 5, 6, 7, 8}
+const (
+	clubPrice = 2
+	clubCoins = 1_000_000
+)
 
 func newClub(t *testing.T, msp string) *club {
 	t.Helper()
@@ -218,14 +226,38 @@ func newClub(t *testing.T, msp string) *club {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &club{a, identity.NewTrust()}
+	c := &club{authority: a, trust: identity.NewTrust()}
 	if err := c.trust.AddRoot(msp, a.Root()); err != nil {
 		t.Fatal(err)
 	}
+	c.treasury = c.issue(t, "treasury")
+	g := contract.Genesis{
+		Created: uint64(time.Now().Unix()), Name: "club", Price: clubPrice,
+		Organisations: []contract.Organisation{{MSP: msp, Administrator: accountOf(c.treasury), Roots: [][]byte{a.Root().Raw}}},
+		Mints:         []contract.Mint{{Account: accountOf(c.treasury), Coins: clubCoins}},
+	}
+	raw, err := g.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "ledger")
+	if err := ledger.Create(dir, raw); err != nil {
+		t.Fatal(err)
+	}
+	if c.ledger, err = ledger.Open(dir, ledger.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.ledger.Close() })
 	return c
 }
 
-func (c *club) member(t *testing.T, name string) *Membership {
+func accountOf(id *identity.Identity) payment.Account {
+	p := id.Principal()
+	return payment.AccountOf(p.MSP, p.SPKI)
+}
+
+// issue makes a member's key and certificate.
+func (c *club) issue(t *testing.T, name string) *identity.Identity {
 	t.Helper()
 	key, err := identity.NewKey()
 	if err != nil {
@@ -243,7 +275,77 @@ func (c *club) member(t *testing.T, name string) *Membership {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Membership{Identity: id, Trust: c.trust, Ledgers: [][8]byte{ledgerID}}
+	return id
+}
+
+// fund gives a member coins of the treasury.
+func (c *club) fund(t *testing.T, m *Membership, coins payment.Amount) {
+	t.Helper()
+	signed, err := contract.Sign(c.treasury.Key(), c.treasury.Chain(), &contract.Transaction{
+		Ledger: c.ledger.ID(), Time: uint64(time.Now().Unix()), Request: newRequest(),
+		Args: &contract.Transfer{To: accountOf(m.Identity), Coins: coins},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := c.ledger.Submit(t.Context(), signed); err != nil || r.Err() != nil {
+		t.Fatal(err, r.Err())
+	}
+}
+
+// memoryVault remembers what a wallet would.
+type memoryVault struct {
+	mu    sync.Mutex // guards the following
+	links map[payment.CommitmentID]payment.Claim
+	owed  map[payment.CommitmentID]int
+}
+
+func (v *memoryVault) Claim(*payment.Commitment, payment.Signature) error { return nil }
+
+func (v *memoryVault) Link(id payment.CommitmentID, c payment.Claim) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.links[id] = c
+	return nil
+}
+
+func (v *memoryVault) Owed(id payment.CommitmentID, _ uint32) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.owed[id]++
+	return nil
+}
+
+// redeemable is the sum of what links claim, owes that of units owed.
+func (v *memoryVault) redeemable() (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, c := range v.links {
+		n += int(c.Index)
+	}
+	return n
+}
+
+func (v *memoryVault) owes() (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, k := range v.owed {
+		n += k
+	}
+	return n
+}
+
+func (c *club) member(t *testing.T, name string) *Membership {
+	t.Helper()
+	return &Membership{
+		Identity: c.issue(t, name), Trust: c.trust, Ledger: c.ledger,
+		Vault: &memoryVault{links: map[payment.CommitmentID]payment.Claim{}, owed: map[payment.CommitmentID]int{}},
+	}
+}
+
+// price makes options of a torrent that is sold on the club's ledger.
+func (c *club) price() metainfo.Options {
+	return metainfo.Options{V1: true, V2: true, Pay: &metainfo.Pay{Ledger: c.ledger.ID().Short(), Federation: "https://federation.example"}}
 }
 
 // relay stands between two nodes and records what each says.
@@ -323,13 +425,11 @@ func (r *relay) heard(who int) (h peerwire.Handshake, ids []peerwire.ID) {
 // authenticated counts the peers whose account a torrent knows.
 func authenticated(t *Torrent) int { return t.Status().Authenticated }
 
-var sold = metainfo.Options{V1: true, V2: true, Pay: &metainfo.Pay{Ledger: ledgerID, Federation: "https://federation.example"}}
-
 // Two members meet over a sold torrent: they authenticate each other, and from
 // then on say nothing unsealed, both ways; data is not given.
 func TestMembersAuthenticateAndSeal(t *testing.T) {
 	c := newClub(t, "club")
-	g := makeGoods(t, 1<<20, sold)
+	g := makeGoods(t, 1<<20, c.price())
 	for name, o := range map[string]Options{"by torrent": {Torrent: g.torrent}, "by link": {Magnet: g.torrent.Magnet()}} {
 		seller := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
 		within(t, "the check", seller.Opened())
@@ -363,11 +463,74 @@ func TestMembersAuthenticateAndSeal(t *testing.T) {
 	}
 }
 
+// A paid download over real sockets, on a real ledger: the files are the same,
+// the buyer owes and has paid, and the seller can redeem, exactly the units
+// there are; a late buyer buys from both.
+func TestPaidDownload(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 3<<20+5, c.price())
+	units := int(g.torrent.Info.Units())
+	seller, first, late := c.member(t, "seller"), c.member(t, "first"), c.member(t, "late")
+	shop := add(t, startNode(t, seller), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+	within(t, "the check", shop.Opened())
+	if err := shop.node.Register(t.Context(), g.torrent.Info.Raw); err != nil {
+		t.Fatal(err)
+	}
+	peers := []netip.AddrPort{at(shop.node)}
+	for _, m := range []*Membership{first, late} {
+		c.fund(t, m, 10_000)
+		buyer := add(t, startNode(t, m), Options{Magnet: g.torrent.Magnet(), Peers: peers, PayUpTo: 10_000})
+		within(t, "the paid download", buyer.Complete())
+		peers = append(peers, at(buyer.node))
+		eventually(t, "the payment of all", func() bool { return int(buyer.Status().Paid) == units })
+		if n := m.Vault.(*memoryVault).owes(); n != units {
+			t.Errorf("%s owes %d of %d units", m.Identity.Name(), n, units)
+		}
+	}
+	eventually(t, "the count of all links", func() bool {
+		return seller.Vault.(*memoryVault).redeemable()+first.Vault.(*memoryVault).redeemable() == 2*units
+	})
+	if first.Vault.(*memoryVault).redeemable() == 0 {
+		t.Error("the late buyer bought nothing of the first")
+	}
+	if got := int(shop.Status().Uploaded); got > 2*len(g.data) {
+		t.Errorf("%d bytes were served", got)
+	}
+}
+
+// Without coins, or over the limit, nothing is served, and the buyer knows why.
+func TestNoMoneyNoData(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 1<<20, c.price())
+	shop := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+	within(t, "the check", shop.Opened())
+	if err := shop.node.Register(t.Context(), g.torrent.Info.Raw); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		coins, limit payment.Amount
+		want         string
+	}{{0, 1000, "fewer coins"}, {1000, 10, "costs up to 160 coins, and 10 are allowed"}} {
+		m := c.member(t, "buyer")
+		if x.coins > 0 {
+			c.fund(t, m, x.coins)
+		}
+		buyer := add(t, startNode(t, m), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(shop.node)}, PayUpTo: x.limit})
+		eventually(t, "the trouble", func() bool { return buyer.PaymentTrouble() != nil })
+		if err := buyer.PaymentTrouble(); !strings.Contains(err.Error(), x.want) {
+			t.Errorf("%q, want %q", err, x.want)
+		}
+	}
+	if n := shop.Status().Uploaded; n != 0 {
+		t.Errorf("%d bytes were given away", n)
+	}
+}
+
 // Not one payment byte goes to a node without identity, one that was told to
 // be plain, or about a torrent that is free.
 func TestPlainIsPlain(t *testing.T) {
 	c := newClub(t, "club")
-	free, paid := makeGoods(t, 1<<20, hybrid), makeGoods(t, 1<<20, sold)
+	free, paid := makeGoods(t, 1<<20, hybrid), makeGoods(t, 1<<20, c.price())
 	for _, x := range []struct {
 		name          string
 		g             *goods
@@ -406,7 +569,6 @@ func TestPlainIsPlain(t *testing.T) {
 
 // Whoever is refused learns why.
 func TestRefusedMembers(t *testing.T) {
-	g := makeGoods(t, 1<<20, sold)
 	for name, c := range map[string]struct {
 		spoil func(t *testing.T, home *club, m *Membership)
 		other bool
@@ -425,11 +587,13 @@ func TestRefusedMembers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			home := newClub(t, "club")
 			theirs := newClub(t, "club")
+			g := makeGoods(t, 1<<20, home.price())
 			m := home.member(t, "buyer")
 			if c.other {
 				m = theirs.member(t, "buyer")
 			}
 			own := *m
+			own.Ledger = home.ledger
 			own.Trust = identity.NewTrust() // the buyer believes the seller in any case
 			own.Trust.AddRoot("club", home.authority.Root())
 			seller := add(t, startNode(t, home.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
@@ -452,10 +616,10 @@ func TestRefusedMembers(t *testing.T) {
 // A peer that breaks the rules of the payment messages loses its connection.
 func TestPaymentOutOfTurn(t *testing.T) {
 	c := newClub(t, "club")
-	g := makeGoods(t, 1<<20, sold)
+	g := makeGoods(t, 1<<20, c.price())
 	seller := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
 	within(t, "the check", seller.Opened())
-	hello := peerwire.Message{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: 1, Ledgers: [][8]byte{ledgerID}}}
+	hello := peerwire.Message{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: 1, Ledgers: [][8]byte{c.ledger.ID().Short()}}}
 	for name, x := range map[string]struct {
 		offer bool
 		says  []peerwire.Message

@@ -11,6 +11,7 @@ import (
 
 	"torrente/identity"
 	"torrente/payment"
+	"torrente/payment/ledger"
 	"torrente/peerwire"
 )
 
@@ -19,7 +20,23 @@ import (
 type Membership struct {
 	Identity *identity.Identity
 	Trust    *identity.Trust
-	Ledgers  [][8]byte
+	Ledger   ledger.Ledger
+	Vault    Vault
+	// Floor is how many units strangers are served before they pay.
+	Floor uint64
+	// Height is the first block of the ledger whose events are of interest.
+	Height uint64
+}
+
+// Vault keeps on disk what payment must not lose. A method returns when its
+// fact is as safe as its comment says.
+type Vault interface {
+	// Claim: a commitment to us; synced.
+	Claim(c *payment.Commitment, sig payment.Signature) error
+	// Link: a link given to us; written, so that it survives a kill.
+	Link(id payment.CommitmentID, c payment.Claim) error
+	// Owed: a unit that came under a commitment of ours; written.
+	Owed(id payment.CommitmentID, unit uint32) error
 }
 
 // payVersion is the version of the payment messages.
@@ -179,11 +196,23 @@ func (s *secure) open(sealed []byte) (m peerwire.Message, ok bool, err error) {
 		return m, false, nil
 	}
 	switch id := peerwire.ID(plain[0]); id {
+	case peerwire.PayCommitID:
+		return s.openCommit(plain)
 	case peerwire.Piece, peerwire.PayHelloID, peerwire.PayAuthID, peerwire.PaySealedID:
 		return m, false, fmt.Errorf("%w: %v", errSealedKind, id)
 	}
 	m, err = peerwire.Parse(plain, s.conn.currentLimits())
 	return m, err == nil, err
+}
+
+// openCommit checks a commitment's signature: the Swarm does no such work.
+func (s *secure) openCommit(plain []byte) (peerwire.Message, bool, error) {
+	m, err := peerwire.Parse(plain, s.conn.currentLimits())
+	if err != nil {
+		return m, false, err
+	}
+	c, p := m.Rare.(peerwire.PayCommit), s.session.Peer()
+	return m, true, c.Commitment.VerifySignature(p.MSP, p.SPKI, c.Signature)
 }
 
 // authenticated tells the Swarm who is there.

@@ -9,13 +9,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"torrente/identity"
 	"torrente/metainfo"
+	"torrente/payment"
 	"torrente/peerwire"
 	"torrente/piece/store"
 	"torrente/swarm"
@@ -31,6 +31,8 @@ type Options struct {
 	Dir string
 	// Resume is the path of the resume record.
 	Resume string
+	// PayUpTo is how many coins may be frozen for this torrent.
+	PayUpTo payment.Amount
 	// Plain keeps all payment out: an ordinary client.
 	Plain bool
 	// SeedOnly opens files for reading alone.
@@ -67,6 +69,7 @@ type Torrent struct {
 	checking  atomic.Pointer[Checking]
 	last      atomic.Pointer[swarm.Status] // of the last second
 	session   atomic.Pointer[tracker.Session]
+	trouble   atomic.Pointer[error]             // why nothing was bought, the last time
 	refusal   atomic.Pointer[*identity.Refused] // the last
 	saved     savedState
 
@@ -116,6 +119,9 @@ func (t *Torrent) swarmConfig() swarm.Config {
 		c.Info, c.Layers = t.opt.Torrent.Info, t.opt.Torrent.Layers
 	} else {
 		c.Proves = proves(t.opt.Magnet)
+	}
+	if p := t.node.purse; p != nil && t.pays() {
+		c.Pays, c.Account, c.Ledger, c.Floor = true, p.account, p.ledger.ID(), p.member.Floor
 	}
 	return c
 }
@@ -198,14 +204,11 @@ func (t *Torrent) payLedgers() [][8]byte {
 	if m == nil || t.opt.Plain {
 		return nil
 	}
-	info := t.Info()
-	if info == nil {
-		return m.Ledgers
-	}
-	if info.Pay == nil || !slices.Contains(m.Ledgers, info.Pay.Ledger) {
+	ours := m.Ledger.ID().Short()
+	if info := t.Info(); info != nil && (info.Pay == nil || info.Pay.Ledger != ours) {
 		return nil
 	}
-	return [][8]byte{info.Pay.Ledger}
+	return [][8]byte{ours}
 }
 
 // Refusal is the last reason for which a peer refused our identity, or nil.

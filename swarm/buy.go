@@ -40,7 +40,8 @@ type purchase struct {
 	terms   bool               // accepted
 	buying  bool               // Bought will come
 	deal    *Deal
-	agreed  bool // the seller knows that the commitment is registered
+	id      payment.CommitmentID // of its commitment
+	agreed  bool                 // the seller knows that the commitment is registered
 	raising bool
 
 	links    uint64 // released
@@ -107,7 +108,7 @@ func (s *Swarm) Bought(now time.Time, id PeerID, d *Deal) {
 	if d == nil {
 		return
 	}
-	b.deal, b.links, b.verified = d, uint64(d.Index), uint64(d.Index)
+	b.deal, b.id, b.links, b.verified = d, d.Commit.Commitment.ID(), uint64(d.Index), uint64(d.Index)
 	s.send(now, p, peerwire.Message{ID: peerwire.PayCommitID, Rare: d.Commit})
 }
 
@@ -130,7 +131,7 @@ func (s *Swarm) onStatus(now time.Time, p *peer, st peerwire.PayStatus) error {
 // capBought takes a higher cap of our own commitment.
 func (s *Swarm) capBought(now time.Time, p *peer, e payment.LedgerEvent) {
 	b := &p.buy
-	if b.deal == nil || b.deal.Commit.Commitment.ID() != e.Commitment || e.Cap <= b.deal.Cap {
+	if b.deal == nil || b.id != e.Commitment || e.Cap <= b.deal.Cap {
 		return
 	}
 	b.deal.Cap, b.raising = e.Cap, false
@@ -195,7 +196,7 @@ func (s *Swarm) raise(p *peer, left, out uint64) {
 	if more < uint64(b.deal.Cap)+uint64(b.deal.Cap+3)/4 {
 		more = min(uint64(all), uint64(b.deal.Cap)+uint64(b.deal.Cap+3)/4) // a top-up is a quarter at least
 	}
-	s.out.Pays.Raise = append(s.out.Pays.Raise, Raise{b.deal.Commit.Commitment.ID(), uint32(more)})
+	s.out.Pays.Raise = append(s.out.Pays.Raise, Raise{b.id, uint32(more)})
 }
 
 // payAhead releases the link without which a request would not be served: what
@@ -227,7 +228,7 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 	}
 	k.pending--
 	k.verified++
-	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: k.deal.Commit.Commitment.ID(), Block: b})
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: k.id, Unit: s.unitOf(b)})
 	if k.verified <= k.links {
 		s.refill(now, p)
 		return // paid ahead

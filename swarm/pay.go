@@ -38,7 +38,7 @@ type Record struct {
 	Commitment payment.CommitmentID
 	Claim      payment.Claim       // RecordLink
 	Commit     *peerwire.PayCommit // RecordCommitment
-	Block      piece.Block         // RecordOwed
+	Unit       uint32              // RecordOwed: its number in the torrent
 }
 
 // RecordKind says which fact.

@@ -33,6 +33,7 @@ type sale struct {
 	lease  uint64   // units lent by the Book, not used
 	unpaid []uint32 // units served on what was lent, the oldest first
 	asking bool     // the Book was asked to lend
+	again  bool     // units were given back since: what it answers is out of date
 	met    bool     // the Book has said what it lends at first
 	owed   uint64   // units that it owed when it came: links for them come without service
 
@@ -193,6 +194,7 @@ func (s *Swarm) Counted(now time.Time, id PeerID, paid, recalled uint64) {
 		s.out.Pays.Return = append(s.out.Pays.Return, Loan{id, p.account, back})
 	}
 	sale.ahead += paid - n
+	sale.again = sale.asking
 	s.ack(now, p)
 	s.feed(p)
 }
@@ -210,7 +212,8 @@ func (s *Swarm) Leased(now time.Time, id PeerID, units uint64) {
 		p.sale.met = true
 		s.offer(now, p)
 	}
-	if units > 0 {
+	if units > 0 || p.sale.again {
+		p.sale.again = false
 		s.feed(p)
 	} else if p.sale.stalled.IsZero() && p.queue.len() > 0 {
 		p.sale.stalled = now
