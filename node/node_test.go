@@ -26,6 +26,7 @@ import (
 	"torrente/payment"
 	"torrente/payment/contract"
 	"torrente/payment/ledger"
+	"torrente/payment/wallet"
 	"torrente/peerwire"
 	"torrente/piece/store"
 	"torrente/swarm"
@@ -293,54 +294,37 @@ func (c *club) fund(t *testing.T, m *Membership, coins payment.Amount) {
 	}
 }
 
-// memoryVault remembers what a wallet would.
-type memoryVault struct {
-	mu    sync.Mutex // guards the following
-	links map[payment.CommitmentID]payment.Claim
-	owed  map[payment.CommitmentID]int
-}
-
-func (v *memoryVault) Claim(*payment.Commitment, payment.Signature) error { return nil }
-
-func (v *memoryVault) Link(id payment.CommitmentID, c payment.Claim) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.links[id] = c
-	return nil
-}
-
-func (v *memoryVault) Owed(id payment.CommitmentID, _ uint32) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.owed[id]++
-	return nil
-}
-
-// redeemable is the sum of what links claim, owes that of units owed.
-func (v *memoryVault) redeemable() (n int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, c := range v.links {
-		n += int(c.Index)
+// owes is how many units a member's wallet says that it owes.
+func owes(m *Membership) (n int) {
+	for _, o := range m.Wallet.Openings() {
+		n += int(o.Owed)
 	}
 	return n
 }
 
-func (v *memoryVault) owes() (n int) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, k := range v.owed {
-		n += k
-	}
-	return n
+// redeemable is how many units a member can redeem.
+func redeemable(m *Membership) int {
+	units, _ := m.Wallet.Redeemable(time.Now())
+	return int(units)
 }
 
 func (c *club) member(t *testing.T, name string) *Membership {
 	t.Helper()
-	return &Membership{
-		Identity: c.issue(t, name), Trust: c.trust, Ledger: c.ledger,
-		Vault: &memoryVault{links: map[payment.CommitmentID]payment.Claim{}, owed: map[payment.CommitmentID]int{}},
+	id := c.issue(t, name)
+	key, err := wallet.DeriveKey(id.Key())
+	if err != nil {
+		t.Fatal(err)
 	}
+	w, err := wallet.Open(t.TempDir(), wallet.Config{Account: accountOf(id), Ledger: c.ledger.ID(), Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Membership{Identity: id, Trust: c.trust, Ledger: c.ledger, Wallet: w}
 }
 
 // price makes options of a torrent that is sold on the club's ledger.
@@ -483,16 +467,28 @@ func TestPaidDownload(t *testing.T) {
 		within(t, "the paid download", buyer.Complete())
 		peers = append(peers, at(buyer.node))
 		eventually(t, "the payment of all", func() bool { return int(buyer.Status().Paid) == units })
-		if n := m.Vault.(*memoryVault).owes(); n != units {
+		if n := owes(m); n != units {
 			t.Errorf("%s owes %d of %d units", m.Identity.Name(), n, units)
 		}
 	}
 	eventually(t, "the count of all links", func() bool {
-		return seller.Vault.(*memoryVault).redeemable()+first.Vault.(*memoryVault).redeemable() == 2*units
+		return redeemable(seller)+redeemable(first) == 2*units
 	})
-	if first.Vault.(*memoryVault).redeemable() == 0 {
+	if redeemable(first) == 0 {
 		t.Error("the late buyer bought nothing of the first")
 	}
+	due := redeemable(seller)
+	for _, want := range []int{due, 0} { // a second time there is nothing more
+		got, err := seller.Redeem(t.Context(), time.Now())
+		if err != nil || int(got.Units) != want || got.Coins != payment.Amount(want*clubPrice) {
+			t.Errorf("redeemed %+v, %v, want %d units", got, err, want)
+		}
+	}
+	books, err := c.ledger.Audit()
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("%+v", books)
 	if got := int(shop.Status().Uploaded); got > 2*len(g.data) {
 		t.Errorf("%d bytes were served", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"torrente/payment"
+	"torrente/payment/wallet"
 	"torrente/swarm"
 )
 
@@ -57,24 +58,38 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 	}
 }
 
-// record makes facts safe.
-func (t *Torrent) record(facts []swarm.Record) (err error) {
-	v := t.node.cfg.Member.Vault
+// record makes facts safe, links and units in one write each.
+func (t *Torrent) record(facts []swarm.Record) error {
+	w := t.node.cfg.Member.Wallet
+	var links []wallet.Paid
+	var owed []wallet.Delivery
 	for i := range facts {
-		r := &facts[i]
-		switch r.Kind {
+		switch r := &facts[i]; r.Kind {
 		case swarm.RecordCommitment:
-			err = v.Claim(&r.Commit.Commitment, r.Commit.Signature)
+			if err := w.SaveClaim(&r.Commit.Commitment, r.Commit.Signature); err != nil {
+				return t.unwritten(err)
+			}
 		case swarm.RecordLink:
-			err = v.Link(r.Commitment, r.Claim)
+			links = append(links, wallet.Paid{Commitment: r.Commitment, Claim: r.Claim})
 		case swarm.RecordOwed:
-			err = v.Owed(r.Commitment, r.Unit)
+			owed = append(owed, wallet.Delivery{Commitment: r.Commitment, Unit: r.Unit})
 		}
-		if err != nil {
-			return fmt.Errorf("the wallet cannot be written, so %s stops: %w", t.Name(), err)
+	}
+	if len(links) > 0 {
+		if err := w.Links(links); err != nil {
+			return t.unwritten(err)
+		}
+	}
+	if len(owed) > 0 {
+		if _, err := w.OwedMany(owed); err != nil {
+			return t.unwritten(err)
 		}
 	}
 	return nil
+}
+
+func (t *Torrent) unwritten(err error) error {
+	return fmt.Errorf("the wallet cannot be written, so %s stops: %w", t.Name(), err)
 }
 
 // buy opens a commitment; why there is none is kept for the user.

@@ -11,6 +11,7 @@ import (
 	"torrente/payment"
 	"torrente/payment/contract"
 	"torrente/payment/ledger"
+	"torrente/payment/wallet"
 	"torrente/peerwire"
 	"torrente/swarm"
 )
@@ -93,6 +94,9 @@ func (p *purse) follow(ctx context.Context) error {
 		return err
 	}
 	p.learnPrice(a.Ledger.Price, a.Ledger.Epoch)
+	if err := p.resend(ctx); err != nil {
+		return err
+	}
 	for block, err := range p.ledger.Events(ctx, p.member.Height) {
 		if err != nil {
 			return err
@@ -161,26 +165,62 @@ func (p *purse) count(now time.Time, c swarm.Count) payment.Counted {
 	return p.book(c.Commitment.Payer).Count(now, c.Commitment, c.Index, c.Cap)
 }
 
-// submit signs a call and sends it until its outcome is known; the same bytes
-// each time, so that it has the effect of one.
-func (p *purse) submit(ctx context.Context, request payment.RequestID, args contract.Arguments) (ledger.Receipt, error) {
+// submit signs a call, keeps it in the wallet with what it reserves, and sends
+// it until its outcome is known; the same bytes each time, so that it has the
+// effect of one, also after a crash.
+func (p *purse) submit(ctx context.Context, reserve wallet.Reservation, args contract.Arguments) (ledger.Receipt, error) {
 	tx := &contract.Transaction{
-		Ledger: p.ledger.ID(), Time: uint64(p.node.cfg.Now().Unix()), Request: request, Args: args,
+		Ledger: p.ledger.ID(), Time: uint64(p.node.cfg.Now().Unix()), Request: reserve.Request, Args: args,
 	}
 	signed, err := contract.Sign(p.member.Identity.Key(), p.member.Identity.Chain(), tx)
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
+	reserve.Signed = signed.Append(nil)
+	if err := p.member.Wallet.Reserve(reserve); err != nil {
+		return ledger.Receipt{}, err
+	}
+	r, err := p.send(ctx, reserve.Request, signed)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", args.Call(), err)
+	}
+	return r, nil
+}
+
+// send sends a transaction. Its outcome, good or bad, ends its place in the
+// wallet; without one it is sent again at the next start.
+func (p *purse) send(ctx context.Context, request payment.RequestID, signed *contract.Signed) (ledger.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
 	r, err := p.ledger.Submit(ctx, signed)
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", args.Call(), err)
+		return r, err
 	}
-	if err := r.Err(); err != nil {
-		return r, fmt.Errorf("%s: %w", args.Call(), err)
+	return r, errors.Join(r.Err(), p.member.Wallet.DoneSubmission(request))
+}
+
+// resend sends what was reserved before a crash, as it was.
+func (p *purse) resend(ctx context.Context) error {
+	pending, err := p.member.Wallet.PendingSubmissions()
+	if err != nil {
+		return err
 	}
-	return r, nil
+	for _, s := range pending {
+		signed, err := contract.ParseSigned(s.Signed)
+		if err != nil {
+			return err
+		}
+		if _, err := p.send(ctx, s.Request, signed); err != nil {
+			p.node.cfg.Log.Warn("a transaction of the last run", "err", err)
+		}
+	}
+	return nil
+}
+
+// ask makes a call that reserves nothing.
+func (p *purse) ask(ctx context.Context, args contract.Arguments) error {
+	_, err := p.submit(ctx, wallet.Reservation{Request: newRequest()}, args)
+	return err
 }
 
 func newRequest() (id payment.RequestID) {
@@ -190,8 +230,7 @@ func newRequest() (id payment.RequestID) {
 
 // Register makes a torrent known to the ledger, so that it can be sold.
 func (n *Node) Register(ctx context.Context, info []byte) error {
-	_, err := n.purse.submit(ctx, newRequest(), &contract.RegisterTorrent{Info: info})
-	return err
+	return n.purse.ask(ctx, &contract.RegisterTorrent{Info: info})
 }
 
 // Quote is what all of a torrent costs, and what of it is frozen at most.
@@ -259,11 +298,14 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 		return err
 	}
 	request := newRequest()
-	if _, err := p.submit(ctx, request, &contract.Declare{Torrent: torrent, Units: units, Margin: margin}); err != nil {
+	id := payment.IntentionOf(p.ledger.ID(), p.account, torrent, request)
+	reserve := wallet.Reservation{Request: request, Intention: &wallet.Intention{
+		ID: id, Torrent: torrent, Request: request, Units: units, Coins: q.Highest,
+	}}
+	if _, err := p.submit(ctx, reserve, &contract.Declare{Torrent: torrent, Units: units, Margin: margin}); err != nil {
 		return err
 	}
-	f.intention = payment.IntentionOf(p.ledger.ID(), p.account, torrent, request)
-	f.units = units * margin / 100
+	f.intention, f.units = id, units*margin/100
 	return nil
 }
 
@@ -279,7 +321,7 @@ func (p *purse) sweep(ctx context.Context) error {
 		for _, c := range a.Credits {
 			s.Credits = append(s.Credits, c.Tx)
 		}
-		if _, err := p.submit(ctx, newRequest(), &s); err != nil {
+		if err := p.ask(ctx, &s); err != nil {
 			return err
 		}
 	}
@@ -292,10 +334,12 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 	if f.capped+uint64(first) > f.units {
 		return nil, errors.New("all coins frozen for this torrent are promised to others")
 	}
-	var seed payment.Seed
 	var id payment.ChainID
-	rand.Read(seed[:])
 	rand.Read(id[:])
+	seed, err := p.member.Wallet.Seed(id)
+	if err != nil {
+		return nil, err
+	}
 	chain, err := payment.NewChain(seed, id, links)
 	if err != nil {
 		return nil, err
@@ -310,7 +354,11 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.submit(ctx, newRequest(), &contract.OpenMany{Opens: []contract.Open{{Commitment: commit, Cap: first}}}); err != nil {
+	request := newRequest()
+	reserve := wallet.Reservation{Request: request, Openings: []wallet.Opening{{
+		Commitment: commit, Signature: sig, Request: request, Cap: first,
+	}}}
+	if _, err := p.submit(ctx, reserve, &contract.OpenMany{Opens: []contract.Open{{Commitment: commit, Cap: first}}}); err != nil {
 		return nil, err
 	}
 	f.slots[b.Account]++
@@ -340,7 +388,8 @@ func (p *purse) raise(ctx context.Context, r swarm.Raise) error {
 		return errors.New("all coins frozen for this torrent are promised")
 	}
 	up := contract.TopUp{Commitment: r.Commitment, K: d.k + 1, Cap: cap}
-	if _, err := p.submit(ctx, newRequest(), &contract.TopUpMany{TopUps: []contract.TopUp{up}}); err != nil {
+	reserve := wallet.Reservation{Request: newRequest(), Caps: map[payment.CommitmentID]uint32{r.Commitment: cap}}
+	if _, err := p.submit(ctx, reserve, &contract.TopUpMany{TopUps: []contract.TopUp{up}}); err != nil {
 		return err
 	}
 	f.capped += uint64(cap - d.cap)

@@ -12,6 +12,7 @@ import (
 	"torrente/identity"
 	"torrente/payment"
 	"torrente/payment/ledger"
+	"torrente/payment/wallet"
 	"torrente/peerwire"
 )
 
@@ -21,22 +22,11 @@ type Membership struct {
 	Identity *identity.Identity
 	Trust    *identity.Trust
 	Ledger   ledger.Ledger
-	Vault    Vault
+	Wallet   *wallet.Wallet
 	// Floor is how many units strangers are served before they pay.
 	Floor uint64
 	// Height is the first block of the ledger whose events are of interest.
 	Height uint64
-}
-
-// Vault keeps on disk what payment must not lose. A method returns when its
-// fact is as safe as its comment says.
-type Vault interface {
-	// Claim: a commitment to us; synced.
-	Claim(c *payment.Commitment, sig payment.Signature) error
-	// Link: a link given to us; written, so that it survives a kill.
-	Link(id payment.CommitmentID, c payment.Claim) error
-	// Owed: a unit that came under a commitment of ours; written.
-	Owed(id payment.CommitmentID, unit uint32) error
 }
 
 // payVersion is the version of the payment messages.

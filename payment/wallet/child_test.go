@@ -1,0 +1,3 @@
+package wallet
+const childDir = "TORRENTE_WALLET_CHILD"
+func child() {}
