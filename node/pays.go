@@ -102,6 +102,9 @@ func (t *Torrent) buy(b swarm.Purchase) {
 	t.tell(func(now time.Time) { t.swarm.Bought(now, b.Peer, deal) })
 }
 
+// Pays reports whether this node may pay for the torrent, or be paid.
+func (t *Torrent) Pays() bool { return t.pays() }
+
 // PaymentTrouble is why nothing could be bought the last time; nil: nothing
 // is wrong.
 func (t *Torrent) PaymentTrouble() error {

@@ -20,6 +20,7 @@ type getFlags struct {
 	dir   string
 	peers []string
 	plain bool
+	payUp uint64
 	seed  bool
 	json  bool
 }
@@ -31,7 +32,8 @@ type getFacts struct {
 	Bytes      int64   `json:"bytes"`      // of the torrent
 	Downloaded int64   `json:"downloaded"` // in this run; less than bytes if it was resumed
 	Uploaded   int64   `json:"uploaded"`
-	Wasted     int64   `json:"wasted"` // came twice or false
+	Wasted     int64   `json:"wasted"`     // came twice or false
+	Paid       uint64  `json:"links_paid"` // units
 	Seconds    float64 `json:"seconds"`
 }
 
@@ -49,6 +51,8 @@ func newGet(std stdio) *cobra.Command {
 	c.Flags().StringVar(&f.dir, "dir", ".", "the folder into which the data goes")
 	c.Flags().StringArrayVar(&f.peers, "peer", nil, "a peer to connect to, HOST:PORT (may be repeated)")
 	c.Flags().BoolVar(&f.plain, "plain", false, "be an ordinary BitTorrent client: pay nothing")
+	passwordFlag(c)
+	c.Flags().Uint64Var(&f.payUp, "pay-up-to", 0, "how many coins this torrent may cost (default: the wallet's limit)")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object when complete")
 	c.Flags().BoolVar(&f.seed, "seed", false, "go on giving to others when complete")
 	return c
@@ -63,15 +67,19 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c, std, &f.at, true)
+	s, err := openSession(c, std, &f.at, true, f.asMember(c, t))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	allowed, err := f.allowance(c, std, s, t)
+	if err != nil {
+		return err
+	}
 	started := time.Now()
 	n, err := s.node.Add(node.Options{
 		Torrent: t, Magnet: m, Dir: f.dir, Resume: s.home.resume(resumeName(t, m)),
-		Peers: append(peers, magnetPeers(m)...),
+		Peers: append(peers, magnetPeers(m)...), Plain: f.plain, PayUpTo: allowed,
 	})
 	if err != nil {
 		return err
@@ -133,6 +141,12 @@ func watch(ctx context.Context, std stdio, t *node.Torrent) error {
 			}
 			return context.Canceled
 		case <-tick.C:
+			if err := t.PaymentTrouble(); err != nil && t.Status().DownRate == 0 {
+				return err
+			}
+			if err := t.Refusal(); err != nil && t.Status().Peers == 0 {
+				return err
+			}
 			p.show(t)
 		}
 	}
@@ -148,6 +162,6 @@ func sayComplete(std stdio, t *node.Torrent, took time.Duration, asJSON bool) er
 	}
 	return printJSON(std.out, getFacts{
 		Name: t.Name(), ID: hex.EncodeToString(id[:]), Bytes: st.Bytes, Downloaded: st.Downloaded,
-		Uploaded: st.Uploaded, Wasted: st.Wasted, Seconds: took.Seconds(),
+		Uploaded: st.Uploaded, Wasted: st.Wasted, Paid: st.Paid, Seconds: took.Seconds(),
 	})
 }

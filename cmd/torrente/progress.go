@@ -61,8 +61,12 @@ func describe(t *node.Torrent) string {
 		return "opening the files"
 	}
 	done := st.Bytes - st.Left
-	return fmt.Sprintf("%5.1f%%  %s of %s  %s/s  %s  %s",
-		100*float64(done)/float64(max(1, st.Bytes)), formatSize(done), formatSize(st.Bytes), formatSize(int64(st.DownRate)), peersOf(t, st), eta(st))
+	paid := ""
+	if st.Paid > 0 {
+		paid = fmt.Sprintf("  %d links paid", st.Paid)
+	}
+	return fmt.Sprintf("%5.1f%%  %s of %s  %s/s  %s%s  %s",
+		100*float64(done)/float64(max(1, st.Bytes)), formatSize(done), formatSize(st.Bytes), formatSize(int64(st.DownRate)), peersOf(t, st), paid, eta(st))
 }
 
 // peersOf says how many peers there are, and if none gives anything, why.
@@ -73,7 +77,12 @@ func peersOf(t *node.Torrent, st swarm.Status) string {
 		}
 	}
 	if st.Sold && st.Peers > 0 && st.WantPayment == st.Peers {
-		return fmt.Sprintf("%s, all want payment, and this version cannot pay yet", count(st.Peers, "peer"))
+		if !t.Pays() {
+			return fmt.Sprintf("%s, all want payment, you are not enrolled", count(st.Peers, "peer"))
+		}
+		if st.Paid == 0 {
+			return fmt.Sprintf("%s, opening payments", count(st.Peers, "peer"))
+		}
 	}
 	switch {
 	case st.Peers == 0 && st.Known == 0:

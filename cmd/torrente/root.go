@@ -70,7 +70,8 @@ func newRoot(std stdio) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().String("home", "", "the folder of keys, wallet and state (default: TORRENTE_HOME)")
 	root.PersistentFlags().Bool("verbose", false, "write what happens to stderr")
-	root.AddCommand(newVersion(std), newCreate(std), newShow(std), newSeed(std), newGet(std))
+	root.AddCommand(newVersion(std), newCreate(std), newShow(std), newSeed(std), newGet(std),
+		newEnroll(std), newFederation(std), newLedger(std), newWallet(std), newDemo(std))
 	return root
 }
 

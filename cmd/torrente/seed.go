@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ func newSeed(std stdio) *cobra.Command {
 		},
 	}
 	at.flags(c)
+	passwordFlag(c)
 	c.Flags().StringVar(&dir, "dir", ".", "the folder in which the data is")
 	return c
 }
@@ -34,7 +36,11 @@ func seed(c *cobra.Command, std stdio, at *address, dir string, files []string) 
 			return err
 		}
 	}
-	s, err := openSession(c, std, at, false)
+	sold := slices.ContainsFunc(torrents, func(t *metainfo.Torrent) bool { return t.Info.Pay != nil })
+	s, err := openSession(c, std, at, false, sold)
+	if errors.Is(err, errNotEnrolled) {
+		return fmt.Errorf("a torrent of these is sold, and is not given away: %w", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -51,8 +57,8 @@ func seed(c *cobra.Command, std stdio, at *address, dir string, files []string) 
 
 // seedOne opens a torrent whose data must be complete.
 func (s *session) seedOne(ctx context.Context, std stdio, t *metainfo.Torrent, dir string) error {
-	if t.Info.Pay != nil {
-		return fmt.Errorf("%s is sold: this version cannot take payment for it yet, and does not give it away", printable(t.Info.Name))
+	if err := s.register(ctx, t); err != nil {
+		return err
 	}
 	n, err := s.node.Add(node.Options{Torrent: t, Dir: dir, SeedOnly: true, Resume: s.home.resume(shortID(t.Info))})
 	if err != nil {
@@ -71,6 +77,19 @@ func (s *session) seedOne(ctx context.Context, std stdio, t *metainfo.Torrent, d
 	}
 	fmt.Fprintf(std.err, "%s: complete, %d pieces\n", printable(t.Info.Name), t.Info.NumPieces())
 	return nil
+}
+
+// register makes a sold torrent known to its ledger, which must be ours.
+func (s *session) register(ctx context.Context, t *metainfo.Torrent) error {
+	switch {
+	case t.Info.Pay == nil:
+		return nil
+	case t.Info.Pay.Ledger != s.member.Ledger.ID().Short():
+		return fmt.Errorf("%s is sold in the federation %s: enroll there, with a --home of its own", printable(t.Info.Name), printable(t.Info.Pay.Federation))
+	}
+	ctx, cancel := context.WithTimeout(ctx, registerTime)
+	defer cancel()
+	return s.node.Register(ctx, t.Info.Raw)
 }
 
 // shortID names a torrent in the state folder.

@@ -20,28 +20,34 @@ import (
 type session struct {
 	home    home
 	node    *node.Node
+	member  *member // nil: an ordinary client
 	release func()
 }
 
-// openSession takes the home folder, opens the port and starts a node.
-func openSession(c *cobra.Command, std stdio, at *address, anyFree bool) (*session, error) {
+// openSession takes the home folder, opens the port and starts a node, with the
+// folder's identity if asMember asks for it.
+func openSession(c *cobra.Command, std stdio, at *address, anyFree, asMember bool) (s *session, err error) {
 	h, err := homeOf(c)
 	if err != nil {
 		return nil, err
 	}
-	release, err := h.take()
-	if err != nil {
+	s = &session{home: h}
+	if s.release, err = h.take(); err != nil {
 		return nil, err
 	}
-	n, err := startNode(c, std, at, anyFree)
-	if err != nil {
-		release()
-		return nil, err
+	if asMember {
+		s.member, err = h.openMember(c, std)
 	}
-	return &session{home: h, node: n, release: release}, nil
+	if err == nil {
+		s.node, err = startNode(c, std, at, anyFree, s.member)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
 }
 
-func startNode(c *cobra.Command, std stdio, at *address, anyFree bool) (*node.Node, error) {
+func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member) (*node.Node, error) {
 	d, err := at.dialer()
 	if err != nil {
 		return nil, err
@@ -51,13 +57,17 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool) (*node.No
 		return nil, err
 	}
 	local, _ := netip.ParseAddr(at.bind) // checked by dialer
-	n := node.New(node.Config{
+	cfg := node.Config{
 		Trackers: tracker.NewClient(tracker.Config{Local: local, UserAgent: "Torrente/" + version}),
 		Listener: l, Client: "Torrente " + version, Log: logger(c, std.err),
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			return d.DialContext(ctx, "tcp", to.String())
 		},
-	})
+	}
+	if m != nil {
+		cfg.Member, cfg.Now = m.Membership, m.now
+	}
+	n := node.New(cfg)
 	if anyFree && n.Port() != at.port && !c.Flags().Changed("port") {
 		fmt.Fprintf(std.err, "port %d is taken: listening on %d\n", at.port, n.Port())
 	}
@@ -73,9 +83,15 @@ func logger(c *cobra.Command, w io.Writer) *slog.Logger {
 }
 
 // close saves all state and lets go of the home folder.
-func (s *session) close() error {
+func (s *session) close() (err error) {
 	defer s.release()
-	return s.node.Close()
+	if s.node != nil {
+		err = s.node.Close()
+	}
+	if s.member != nil {
+		err = errors.Join(err, s.member.close())
+	}
+	return err
 }
 
 // source is what a user names to be downloaded: a file or a link.

@@ -44,9 +44,9 @@ const sumBytes = 4
 
 func openDB(path string) (db *bolt.DB, err error) {
 	err = guarded(func() error {
-		db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout: time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
-		})
+		// The list of free pages is synced: without it bbolt looks for them in
+		// a goroutine of its own, where a damaged page ends the process.
+		db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
 		return err
 	})
 	if errors.Is(err, berrors.ErrTimeout) {

@@ -58,6 +58,7 @@ type Client struct {
 	stream *http.Client // events: no end of time
 
 	silence time.Duration // after which a stream is taken for dead
+	pause   time.Duration // before the first repetition
 }
 
 var _ ledger.Ledger = (*Client)(nil)
@@ -74,7 +75,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	c := &Client{cfg: cfg, silence: silence}
+	c := &Client{cfg: cfg, silence: silence, pause: firstPause}
 	t := transport(c.tlsConfig(u.Hostname()), idleTimeout)
 	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.web = &http.Client{Transport: t, CheckRedirect: noRedirect, Timeout: answerTimeout}
@@ -233,7 +234,7 @@ func decode(url string, answer []byte, v any) error {
 func (c *Client) insist(ctx context.Context, try func(context.Context) error) error {
 	patience, cancel := context.WithTimeout(ctx, c.cfg.Patience)
 	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	for pause := c.pause; ; pause = min(2*pause, longestPause) {
 		err := try(patience)
 		if err == nil || !temporary(err) {
 			return err

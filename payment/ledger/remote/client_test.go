@@ -109,6 +109,7 @@ func clientOf(t testing.TB, url string) *Client {
 		Identity: func() *identity.Identity { return fixed().member },
 		Roots:    func() *x509.CertPool { return pool },
 	}))
+	c.pause = time.Millisecond
 	t.Cleanup(func() { c.Close() })
 	return c
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ const EventBlock = "block"
 func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Block, error] {
 	return func(yield func(ledger.Block, error) bool) {
 		height := max(height, 1)
-		pause := firstPause
+		pause := c.pause
 		for {
 			before := height
 			more, err := c.follow(ctx, &height, yield)
@@ -39,7 +40,7 @@ func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Blo
 				return
 			}
 			if height > before {
-				pause = firstPause
+				pause = c.pause
 			}
 			if !sleep(ctx, pause) {
 				yield(ledger.Block{}, ctx.Err())
@@ -135,7 +136,7 @@ func (c *Client) openStream(ctx context.Context, height uint64) (*http.Response,
 
 // block reads a block and checks that none was left out.
 func (c *Client) block(m message, height uint64) (b ledger.Block, err error) {
-	if err := decode(c.cfg.URL, m.data, &b); err != nil {
+	if err := json.Unmarshal(m.data, &b); err != nil {
 		return b, fmt.Errorf("%w (%w)", ErrStream, err)
 	}
 	if b.Height != height || m.id != strconv.FormatUint(height, 10) {

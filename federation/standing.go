@@ -1,0 +1,116 @@
+package federation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"torrente/identity"
+	"torrente/payment"
+	"torrente/payment/contract"
+	"torrente/payment/ledger/remote"
+)
+
+// standing is whom the ledger trusts, as of one moment. It is replaced whole
+// and never changed.
+type standing struct {
+	trust       *identity.Trust
+	authorities []contract.Root
+	revoked     []contract.Revocation
+	ledger      contract.LedgerInfo
+	own         []*identity.Authority // trusted ones of the portal, oldest first; never empty
+}
+
+var errNoOwnRoot = errors.New("the ledger trusts none of the portal's roots: restore the folder authorities from a copy")
+
+// refresh reads the ledger's lists anew. It is called after each transaction
+// that changed them, before that transaction is answered.
+func (f *Federation) refresh(ctx context.Context) error {
+	s := new(standing)
+	var err error
+	if s.authorities, err = pages(ctx, f, contract.QueryRoots, func(a contract.Answer) []contract.Root { return a.Roots }); err != nil {
+		return err
+	}
+	if s.revoked, err = pages(ctx, f, contract.QueryRevoked, func(a contract.Answer) []contract.Revocation { return a.Revoked }); err != nil {
+		return err
+	}
+	if s.trust, err = remote.TrustOf(s.authorities, s.revoked); err != nil {
+		return err
+	}
+	answer, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	if err != nil {
+		return err
+	}
+	s.ledger = *answer.Ledger
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.own {
+		if s.trusts(a) {
+			s.own = append(s.own, a)
+		}
+	}
+	if len(s.own) == 0 {
+		return errNoOwnRoot
+	}
+	f.current = s
+	f.tls = nil // its root may be another
+	return nil
+}
+
+// trusts reports whether the authority's root is one of the ledger's.
+func (s *standing) trusts(a *identity.Authority) bool {
+	for _, r := range s.authorities {
+		if r.Trusted && r.MSP == a.MSP() && string(r.Certificate) == string(a.Root().Raw) {
+			return true
+		}
+	}
+	return false
+}
+
+// isRevoked reports whether the ledger refuses the account.
+func (s *standing) isRevoked(account payment.Account) bool {
+	for _, r := range s.revoked {
+		if r.Account == account {
+			return true
+		}
+	}
+	return false
+}
+
+// pages asks a query until the last page.
+func pages[T any](ctx context.Context, f *Federation, kind contract.QueryKind, list func(contract.Answer) []T) (all []T, err error) {
+	q := contract.Query{Kind: kind}
+	for {
+		answer, err := f.books.Query(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("read the ledger's %s: %w", kind, err)
+		}
+		all = append(all, list(answer)...)
+		if q.After = answer.Next; q.After == "" {
+			return all, nil
+		}
+	}
+}
+
+// directory is what members are told.
+func (f *Federation) directory() *remote.Directory {
+	s := f.standing()
+	f.mu.Lock()
+	at := f.at
+	f.mu.Unlock()
+	d := &remote.Directory{
+		Name: s.ledger.Name, MSP: f.settings.MSP, URL: at.Portal, Tracker: at.Tracker, MemberTracker: at.MemberTracker,
+		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.books.Genesis(), Price: s.ledger.Price, Epoch: s.ledger.Epoch,
+	}
+	d.Complete()
+	return d
+}
+
+// changesStanding reports whether a call changes whom the ledger trusts.
+func changesStanding(c contract.Call) bool {
+	switch c {
+	case contract.CallRevoke, contract.CallReinstate, contract.CallAddRoot, contract.CallRemoveRoot:
+		return true
+	}
+	return false
+}
