@@ -29,6 +29,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 
 bench: ## the benchmarks, then the download figures
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./cmd/torrente demo --size 1GiB --json
 
 cover: ## coverage by package
 	go test -short -cover ./...
