@@ -33,8 +33,9 @@ type rates struct {
 	every time.Duration // between two, in the long run
 	burst int
 
-	mu sync.Mutex // guards the following
-	of map[netip.Addr]*rate.Limiter
+	mu    sync.Mutex // guards the following
+	of    map[netip.Addr]*rate.Limiter
+	swept time.Time // when forget was last called: a walk for each refusal would itself be an attack
 }
 
 func newRates(every time.Duration, burst int) *rates {
@@ -47,7 +48,7 @@ func (r *rates) allow(addr netip.Addr, now time.Time) bool {
 	defer r.mu.Unlock()
 	l := r.of[addr]
 	if l == nil {
-		if len(r.of) >= maxAddresses {
+		if len(r.of) >= maxAddresses && now.Sub(r.swept) >= r.every {
 			r.forget(now)
 		}
 		if len(r.of) >= maxAddresses {
@@ -59,7 +60,9 @@ func (r *rates) allow(addr netip.Addr, now time.Time) bool {
 	return l.AllowN(now, 1)
 }
 
+// forget drops who has its whole burst again.
 func (r *rates) forget(now time.Time) {
+	r.swept = now
 	for addr, l := range r.of {
 		if l.TokensAt(now) >= float64(r.burst) {
 			delete(r.of, addr)

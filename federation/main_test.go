@@ -1,7 +1,6 @@
 package federation
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -54,7 +53,6 @@ type place struct {
 	clock *testClock
 	at    Addresses
 	stop  func()
-	log   *bytes.Buffer
 }
 
 func initiated(t testing.TB, change func(*InitConfig)) *place {

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"torrente/peerwire"
@@ -37,13 +39,10 @@ func (n *Node) accept() {
 			}
 			continue
 		}
-		if !n.admit() {
-			c.Close()
-			continue
-		}
+		g := n.admit(c)
 		n.tasks.Go(func() {
 			t, m, err := n.welcome(c)
-			n.dismiss()
+			n.dismiss(g)
 			if err != nil {
 				n.cfg.Log.Debug("handshake", "from", c.RemoteAddr(), "err", err)
 				c.Close()
@@ -54,26 +53,54 @@ func (n *Node) accept() {
 	}
 }
 
-// admit bounds the connections that have not shown what they want.
-func (n *Node) admit() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.guests >= maxGuests {
-		return false
-	}
-	n.guests++
-	return true
+// guest is an incoming connection that has not shown what it wants.
+type guest struct {
+	conn net.Conn
+	from netip.Addr
 }
 
-func (n *Node) dismiss() {
+const (
+	// maxGuests bounds them, maxGuestsFrom those of one address.
+	maxGuests     = 64
+	maxGuestsFrom = 16
+)
+
+// admit takes a guest in. If there are too many the oldest must go: whoever
+// says nothing cannot keep others out.
+func (n *Node) admit(c net.Conn) *guest {
+	g := &guest{c, remote(c).Addr()}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.guests--
+	same := func(o *guest) bool { return o.from == g.from }
+	of := slices.DeleteFunc(slices.Clone(n.guests), func(o *guest) bool { return !same(o) })
+	switch {
+	case len(of) >= maxGuestsFrom:
+		of[0].conn.Close()
+		n.guests = slices.DeleteFunc(n.guests, func(o *guest) bool { return o == of[0] })
+	case len(n.guests) >= maxGuests:
+		n.guests[0].conn.Close()
+		n.guests = slices.Delete(n.guests, 0, 1)
+	}
+	n.guests = append(n.guests, g)
+	return g
+}
+
+func (n *Node) dismiss(g *guest) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.guests = slices.DeleteFunc(n.guests, func(o *guest) bool { return o == g })
+}
+
+// remote is the address of the other side.
+func remote(c net.Conn) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // welcome does the handshake of an incoming connection: theirs first, which
 // says for which torrent.
 func (n *Node) welcome(c net.Conn) (*Torrent, meeting, error) {
+	defer context.AfterFunc(n.ctx, func() { c.Close() })()
 	c.SetDeadline(time.Now().Add(handshakeTime))
 	h, err := peerwire.ReadHandshake(c)
 	if err != nil {
@@ -97,6 +124,7 @@ func (n *Node) welcome(c net.Conn) (*Torrent, meeting, error) {
 
 // greet does the handshake of a connection that we opened.
 func (t *Torrent) greet(c net.Conn) (meeting, error) {
+	defer context.AfterFunc(t.ctx, func() { c.Close() })()
 	c.SetDeadline(time.Now().Add(handshakeTime))
 	ours := t.handshake(t.hashes[0])
 	if t.pays() {
@@ -121,9 +149,8 @@ func (t *Torrent) greet(c net.Conn) (meeting, error) {
 // about is what two handshakes agree on.
 func (t *Torrent) about(c net.Conn, theirs, ours *peerwire.Handshake, pay bool) swarm.Peer {
 	both := func(f peerwire.Feature) bool { return theirs.Has(f) && ours.Has(f) }
-	addr, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	return swarm.Peer{
-		Addr: netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), ID: theirs.PeerID, Pay: pay,
+		Addr: remote(c), ID: theirs.PeerID, Pay: pay,
 		Extended: both(peerwire.FeatureExtended), Fast: both(peerwire.FeatureFast),
 		// A peer that uses the v2 hash need not say that it knows v2.
 		V2: both(peerwire.FeatureV2) || t.isV2Hash(theirs.InfoHash),

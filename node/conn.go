@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -10,7 +9,6 @@ import (
 
 	"torrente/identity"
 	"torrente/peerwire"
-	"torrente/piece"
 	"torrente/swarm"
 )
 
@@ -19,12 +17,12 @@ const (
 	handshakeTime = 10 * time.Second
 	// writeTime is how long a peer may take to take what we write.
 	writeTime = 2 * time.Minute
-	// chunkBlocks is how many blocks go into one write.
-	chunkBlocks = 8
-	// chunkSize has room for them, with their heads, and some messages.
-	chunkSize = chunkBlocks*(peerwire.PieceHeaderSize+piece.BlockSize) + 4<<10
-	// maxOutbox is how many messages wait for a peer that does not read.
-	maxOutbox = 64 << 10
+	// maxWaiting is how many bytes wait for a peer that does not read.
+	maxWaiting = 4 << 20
+	// messageWeight is what a message takes besides its Data.
+	messageWeight = 128
+	// maxSpare is how long an outbox may be, in messages, to be used again.
+	maxSpare = 1024
 )
 
 // conn is a connection after its handshake. Its reader and its writer are two
@@ -40,14 +38,16 @@ type conn struct {
 	secure  *secure
 	seal    *identity.Session // with which the writer seals, once there are keys
 	plain   []byte            // what the writer seals
+	small   []byte            // what the writer writes when there are no blocks
 	last    atomic.Bool       // what is in the outbox is the last to be written
 
 	mu sync.Mutex // guards the following
 	// outbox is what is to be written. A piece without Data is a block to be
 	// read first.
-	outbox []peerwire.Message
-	spare  []peerwire.Message
-	limits peerwire.Limits
+	outbox  []peerwire.Message
+	spare   []peerwire.Message
+	waiting int // weight of the outbox and of what is being written
+	limits  peerwire.Limits
 }
 
 func newConn(c net.Conn, id swarm.PeerID, t *Torrent, l peerwire.Limits) *conn {
@@ -64,7 +64,7 @@ func (c *conn) close() {
 
 // read runs until the connection ends, and returns why.
 func (c *conn) read() error {
-	r := peerwire.NewReader(c.net, c.torrent.node.blocks.get)
+	r := peerwire.NewReader(c.net, func() []byte { return c.torrent.node.blocks.get(c.done) })
 	for {
 		r.Limits = c.currentLimits()
 		m, err := r.Next()
@@ -108,12 +108,16 @@ func (c *conn) setLimits(l peerwire.Limits) {
 func (c *conn) put(m peerwire.Message) {
 	c.mu.Lock()
 	c.outbox = append(c.outbox, m)
-	n := len(c.outbox)
+	c.waiting += weight(&m)
+	over := c.waiting > maxWaiting
 	c.mu.Unlock()
-	if n > maxOutbox {
+	if over {
 		c.close()
 	}
 }
+
+// weight is about how much memory a message takes until it is written.
+func weight(m *peerwire.Message) int { return messageWeight + len(m.Data) }
 
 // flush wakes the writer.
 func (c *conn) flush() {
@@ -127,9 +131,21 @@ func (c *conn) takeOutbox() []peerwire.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := c.outbox
-	clear(c.spare)
-	c.outbox, c.spare = c.spare[:0], out
+	c.outbox, c.spare = c.spare[:0], nil
 	return out
+}
+
+// written forgets what was taken from the outbox: until then it weighs.
+func (c *conn) written(out []peerwire.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range out {
+		c.waiting -= weight(&out[i])
+	}
+	clear(out)
+	if cap(out) <= maxSpare {
+		c.spare = out
+	}
 }
 
 // write runs until the connection ends, and returns why.
@@ -144,6 +160,7 @@ func (c *conn) write() error {
 			if err := c.writeAll(out); err != nil {
 				return err
 			}
+			c.written(out)
 		}
 		if c.last.Load() {
 			return errClosed
@@ -160,88 +177,6 @@ func (c *conn) closeAfter() {
 	case <-time.After(time.Second):
 		c.close()
 	}
-}
-
-// writeAll writes messages and blocks, as many as fit in a buffer with each
-// system call.
-func (c *conn) writeAll(out []peerwire.Message) error {
-	chunks := c.torrent.node.chunks
-	buf := chunks.get()
-	defer func() { chunks.put(buf) }()
-	at, blocks, bytes := 0, 0, int64(0)
-	flush := func() error {
-		if at == 0 {
-			return nil
-		}
-		c.net.SetWriteDeadline(time.Now().Add(writeTime))
-		_, err := c.net.Write(buf[:at])
-		if blocks > 0 {
-			c.torrent.mail.post(event{kind: sent, peer: c.id, count: blocks, bytes: bytes})
-		}
-		at, blocks, bytes = 0, 0, 0
-		return err
-	}
-	for i := range out {
-		m := &out[i]
-		if len(buf)-at < peerwire.PieceHeaderSize+piece.BlockSize {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		if m.ID == peerwire.Piece {
-			if err := c.serve(buf[at:], m); err != nil {
-				return err
-			}
-			at += peerwire.PieceHeaderSize + int(m.Length)
-			blocks, bytes = blocks+1, bytes+int64(m.Length)
-			continue
-		}
-		b, err := c.append(buf[:at], m)
-		if err != nil {
-			return err
-		}
-		if len(b) > len(buf) { // a bitfield longer than the room that is left
-			long := b[at:]
-			if err := flush(); err != nil {
-				return err
-			}
-			if _, err := c.net.Write(long); err != nil {
-				return err
-			}
-			continue
-		}
-		at = len(b)
-	}
-	return flush()
-}
-
-// append appends a message as it goes over the wire: sealed, once there are
-// keys, but for keep-alives. The message that brings the keys becomes the empty
-// sealed one, which is the first.
-func (c *conn) append(dst []byte, m *peerwire.Message) ([]byte, error) {
-	var plain []byte
-	switch {
-	case m.ID == peerwire.PaySealedID:
-		c.seal = m.Rare.(*identity.Session)
-	case c.seal == nil || m.ID == peerwire.KeepAlive:
-		return peerwire.Append(dst, *m), nil
-	default:
-		c.plain = peerwire.Append(c.plain[:0], *m)
-		plain = c.plain[4:]
-	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(1+len(plain)+identity.SealOverhead))
-	return c.seal.Seal(append(dst, byte(peerwire.PaySealedID)), plain)
-}
-
-// serve reads a block into place behind its head.
-func (c *conn) serve(dst []byte, m *peerwire.Message) error {
-	peerwire.AppendPieceHeader(dst[:0], m.Index, m.Begin, m.Length)
-	b := piece.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}
-	err := c.torrent.store.Load().Read(b, dst[peerwire.PieceHeaderSize:][:m.Length])
-	if err != nil {
-		c.torrent.fail(err)
-	}
-	return err
 }
 
 var errClosed = errors.New("closed")

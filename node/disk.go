@@ -23,6 +23,11 @@ type savedState struct {
 	pieces int
 	busy   atomic.Bool
 	err    error // of the last record, at the end
+
+	layersBusy atomic.Bool
+
+	mu    sync.Mutex // held while a record is written
+	final bool       // the last record is written: no older one may replace it
 }
 
 // errInconsistent stops a hybrid whose two halves describe different data.
@@ -39,7 +44,8 @@ func (t *Torrent) learn(info *metainfo.Info) {
 // startOpening opens and checks the files beside the loop, which goes on.
 func (t *Torrent) startOpening(info *metainfo.Info) {
 	t.tasks.Go(func() {
-		s, have, err := t.openFiles(info)
+		layers := t.knownLayers(info)
+		s, have, err := t.openFiles(info, layers)
 		if err != nil {
 			t.fail(err)
 			return
@@ -48,17 +54,15 @@ func (t *Torrent) startOpening(info *metainfo.Info) {
 			t.limits = peerwire.Limits{Pieces: s.Layout().Pieces()}
 			t.startIntakes(s)
 			t.workers.Go(func() { t.serveHashes(s) })
+			t.learned = layers
+			t.swarm.KnowLayers(layers)
 			t.swarm.Opened(now, have, nil)
 			close(t.opened)
 		})
 	})
 }
 
-func (t *Torrent) openFiles(info *metainfo.Info) (*store.Store, *piece.Bitfield, error) {
-	var layers map[[32]byte][]byte
-	if t.opt.Torrent != nil {
-		layers = t.opt.Torrent.Layers
-	}
+func (t *Torrent) openFiles(info *metainfo.Info, layers map[[32]byte][]byte) (*store.Store, *piece.Bitfield, error) {
 	s, err := store.Open(t.opt.Dir, info, layers, !t.opt.SeedOnly)
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +141,7 @@ func (t *Torrent) startIntakes(s *store.Store) {
 	for range n {
 		c := make(chan swarm.Verification, t.node.blocks.limit)
 		t.intakes = append(t.intakes, c)
-		in := s.NewIntake(t.node.blocks.limit/(4*n), t.node.blocks.put)
+		in := s.NewIntake(t.node.held, t.node.blocks.put)
 		t.workers.Go(func() {
 			defer in.Close()
 			for v := range c {
@@ -150,11 +154,16 @@ func (t *Torrent) startIntakes(s *store.Store) {
 // serveHashes answers hash requests (BEP 52), one after the other.
 func (t *Torrent) serveHashes(s *store.Store) {
 	for h := range t.hashJobs {
+		if t.ctx.Err() != nil {
+			continue // nobody waits for it any more
+		}
 		r := h.Range
 		row, err := s.Hashes(r.Root, metainfo.Range{
 			Base: int(r.Base), Index: int(r.Index), Length: int(r.Length), ProofLayers: int(r.Proofs),
 		})
-		if err != nil {
+		if errors.Is(err, store.ErrChanged) {
+			t.damage(err)
+		} else if err != nil {
 			t.node.cfg.Log.Debug("hash request", "err", err)
 		}
 		t.tell(func(now time.Time) { t.swarm.HashesRead(now, h.Peer, r, row) })
@@ -165,7 +174,7 @@ func (t *Torrent) serveHashes(s *store.Store) {
 func (t *Torrent) intake(o store.Outcome, proven bool) {
 	switch {
 	case o.Err != nil:
-		t.fail(o.Err)
+		t.damage(o.Err)
 	case o.Inconsistent:
 		t.fail(fmt.Errorf("piece %d: %w", o.Block.Piece, errInconsistent))
 	case o.OK && !o.Whole && !proven:
@@ -181,6 +190,7 @@ func (t *Torrent) intake(o store.Outcome, proven bool) {
 func (t *Torrent) saveNowAndThen(now time.Time) {
 	st := t.swarm.Status()
 	t.last.Store(&st)
+	t.saveLayers()
 	if st.Have == t.saved.pieces || now.Sub(t.saved.at) < saveInterval || !t.saved.busy.CompareAndSwap(false, true) {
 		return
 	}
@@ -188,10 +198,41 @@ func (t *Torrent) saveNowAndThen(now time.Time) {
 	wire := t.swarm.Have()
 	t.tasks.Go(func() {
 		defer t.saved.busy.Store(false)
-		if err := t.save(wire, false); err != nil {
+		if err := t.saveInterim(wire); err != nil {
 			t.node.cfg.Log.Warn("resume record", "err", err)
 		}
 	})
+}
+
+// damage stops the torrent because of an error of the disk. Unless the disk is
+// merely full, what was verified may not be there any more.
+func (t *Torrent) damage(err error) {
+	if !errors.Is(err, store.ErrNoSpace) {
+		t.damaged.Store(true)
+	}
+	t.fail(err)
+}
+
+func (t *Torrent) saveInterim(wire []byte) error {
+	t.saved.mu.Lock()
+	defer t.saved.mu.Unlock()
+	if t.saved.final {
+		return nil
+	}
+	return t.save(wire, false)
+}
+
+// saveFinal saves the last state. What was written is synced first, so that the
+// record is believed whatever happens next. After an error of the disk there is
+// no record: all is checked next time.
+func (t *Torrent) saveFinal() error {
+	t.saved.mu.Lock()
+	defer t.saved.mu.Unlock()
+	t.saved.final = true
+	if t.damaged.Load() && t.opt.Resume != "" {
+		return store.RemoveResume(t.opt.Resume)
+	}
+	return t.save(t.swarm.Have(), true)
 }
 
 func (t *Torrent) save(wire []byte, clean bool) error {
@@ -211,9 +252,7 @@ func (t *Torrent) save(wire []byte, clean bool) error {
 func (t *Torrent) shutdown() {
 	t.cancel()
 	t.node.unregister(t)
-	for _, c := range t.conns {
-		c.close()
-	}
+	t.hangUp()
 	for _, c := range t.intakes {
 		close(c)
 	}
@@ -229,21 +268,27 @@ func (t *Torrent) shutdown() {
 			t.node.blocks.put(e.message.Data)
 		}
 	}
-	t.tasks.Wait()
 	t.noticeEnds()
-	t.closeFiles()
+	t.saved.err = t.saveFinal() // first: tasks may take their time to end
+	t.tasks.Wait()
+	t.saveLayers()
+	t.tasks.Wait()
+	if s := t.store.Load(); s != nil {
+		s.Close()
+	}
 	if !isClosed(t.ended) {
 		close(t.ended)
 	}
 }
 
-// closeFiles saves the last state. What was written is synced first, so that
-// the record is believed whatever happens next.
-func (t *Torrent) closeFiles() {
-	t.saved.err = t.save(t.swarm.Have(), true)
-	if s := t.store.Load(); s != nil {
-		s.Close()
+// hangUp ends all connections when what is in their outboxes has been written:
+// the last links, most of all.
+func (t *Torrent) hangUp() {
+	var wg sync.WaitGroup
+	for _, c := range t.conns {
+		wg.Go(c.closeAfter)
 	}
+	wg.Wait()
 }
 
 func servedBlock(b piece.Block) peerwire.Message {

@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"torrente/peerwire"
 	"torrente/swarm"
 )
 
@@ -51,7 +52,12 @@ func (t *Torrent) handle(now time.Time, e *event) {
 	case received:
 		t.swarm.Receive(now, e.peer, e.message)
 	case sent:
-		t.swarm.Sent(now, e.peer, e.count, e.bytes)
+		if e.heavy > 0 {
+			t.swarm.Written(now, e.peer, e.heavy)
+		}
+		if e.count > 0 {
+			t.swarm.Sent(now, e.peer, e.count, e.bytes)
+		}
 	case verified:
 		t.swarm.Verified(now, e.verdict)
 	case call:
@@ -64,20 +70,19 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 	if e.Metadata != nil {
 		t.learn(e.Metadata)
 	}
-	for _, l := range e.Layers {
-		if s := t.store.Load(); s != nil {
-			s.AddLayer(l.Root, l.Data)
-		}
+	if len(e.Layers) > 0 {
+		t.learnLayers(e.Layers)
 	}
 	if e.Limits != nil {
 		t.setLimits(e)
 	}
 	t.performPays(now, &e.Pays)
+	serve := e.Serve
 	for i := range e.Send {
-		if c := t.conns[e.Send[i].Peer]; c != nil {
-			c.put(e.Send[i].Message)
-			t.touch(c)
+		for ; len(serve) > 0 && serve[0].After <= i; serve = serve[1:] {
+			t.put(serve[0].Peer, servedBlock(serve[0].Block))
 		}
+		t.put(e.Send[i].Peer, e.Send[i].Message)
 	}
 	for _, n := range t.newcomers {
 		if s := n.conn.secure; s != nil { // the hello comes behind the extended handshake
@@ -87,11 +92,8 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 		close(n.greeted)
 	}
 	t.newcomers = t.newcomers[:0]
-	for _, s := range e.Serve {
-		if c := t.conns[s.Peer]; c != nil {
-			c.put(servedBlock(s.Block))
-			t.touch(c)
-		}
+	for _, s := range serve {
+		t.put(s.Peer, servedBlock(s.Block))
 	}
 	for _, h := range e.Hashes {
 		t.hashJobs <- h // has room: the Swarm bounds them
@@ -115,6 +117,14 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 			t.node.cfg.Log.Debug("drop", "peer", c.net.RemoteAddr(), "why", d.Why)
 			t.tasks.Go(c.closeAfter) // what was said before the end is said
 		}
+	}
+}
+
+// put queues a message for a peer, if it is still there.
+func (t *Torrent) put(id swarm.PeerID, m peerwire.Message) {
+	if c := t.conns[id]; c != nil {
+		c.put(m)
+		t.touch(c)
 	}
 }
 

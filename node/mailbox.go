@@ -16,7 +16,7 @@ type kind uint8
 
 const (
 	received kind = iota // message of peer
-	sent                 // count blocks of bytes bytes went to peer
+	sent                 // count blocks of bytes bytes, and heavy messages, went to peer
 	verified             // verdict of a worker
 	call                 // do
 )
@@ -27,6 +27,7 @@ type event struct {
 	peer    swarm.PeerID
 	count   int
 	bytes   int64
+	heavy   int
 	message peerwire.Message
 	verdict swarm.Verdict
 	do      func()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"torrente/piece"
+	"torrente/piece/store"
 	"torrente/swarm"
 	"torrente/tracker"
 )
@@ -42,8 +43,9 @@ type Config struct {
 type Node struct {
 	cfg    Config
 	id     [20]byte
-	blocks *pool // of received blocks
-	chunks *pool // of what is written at once
+	blocks *pool       // of received blocks
+	held   *store.Room // for blocks that workers hold: a quarter of the pool
+	chunks sync.Pool   // of *[chunkSize]byte, for blocks to be written
 
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -54,11 +56,8 @@ type Node struct {
 	mu       sync.Mutex // guards the following
 	torrents map[[20]byte]*Torrent
 	lastPeer swarm.PeerID
-	guests   int // connections whose handshake is not done
+	guests   []*guest // the oldest first
 }
-
-// maxGuests bounds the incoming connections whose handshake is not done.
-const maxGuests = 64
 
 // peerIDPrefix names the client in the peer id, in the style of Azureus.
 const peerIDPrefix = "-TR0001-"
@@ -82,8 +81,9 @@ func New(cfg Config) *Node {
 	}
 	n := &Node{
 		cfg: cfg, torrents: map[[20]byte]*Torrent{},
-		blocks: newPool(piece.BlockSize, cfg.Blocks), chunks: newPool(chunkSize, 128),
+		blocks: newPool(piece.BlockSize, cfg.Blocks), held: store.NewRoom(cfg.Blocks / 4),
 	}
+	n.chunks.New = func() any { return new([chunkSize]byte) }
 	copy(n.id[:], peerIDPrefix)
 	rand.Read(n.id[len(peerIDPrefix):])
 	n.ctx, n.stop = context.WithCancel(context.Background())

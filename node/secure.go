@@ -36,6 +36,7 @@ const payVersion = 1
 var (
 	errUnsealed   = errors.New("a message came unsealed after the connection was sealed")
 	errOutOfTurn  = errors.New("a payment message out of turn")
+	errVersion    = errors.New("another version of the payment messages")
 	errNoLedger   = errors.New("no ledger in common")
 	errSealedKind = errors.New("a message that may not be sealed")
 )
@@ -114,6 +115,9 @@ func (s *secure) receive(m peerwire.Message) (out peerwire.Message, ok bool, err
 func (s *secure) onHello(theirs peerwire.PayHello) (err error) {
 	if s.session != nil {
 		return errOutOfTurn
+	}
+	if theirs.Version != payVersion {
+		return errVersion
 	}
 	first, second := theirs, s.ours
 	if s.outgoing {

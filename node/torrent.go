@@ -72,6 +72,9 @@ type Torrent struct {
 	trouble   atomic.Pointer[error]             // why nothing was bought, the last time
 	refusal   atomic.Pointer[*identity.Refused] // the last
 	saved     savedState
+	learned   map[[32]byte][]byte // piece layers that peers told and that are saved
+	unsaved   bool                // learned has more than the file
+	damaged   atomic.Bool         // the disk failed: what was verified may be lost
 
 	mu   sync.Mutex // guards the following
 	err  error
@@ -103,9 +106,11 @@ func (n *Node) Add(opt Options) (*Torrent, error) {
 		t.hashes = magnetHashes(opt.Magnet)
 	}
 	if len(t.hashes) == 0 {
+		t.cancel()
 		return nil, errors.New("the link names no torrent: it has neither btih nor btmh")
 	}
 	if err := n.register(t); err != nil {
+		t.cancel()
 		return nil, err
 	}
 	t.swarm = swarm.New(t.swarmConfig())

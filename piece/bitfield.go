@@ -70,6 +70,15 @@ func (f *Bitfield) Clear(i int) {
 	}
 }
 
+// Add adds all pieces of another set of as many.
+func (f *Bitfield) Add(o *Bitfield) {
+	f.set = 0
+	for i, b := range o.wire {
+		f.wire[i] |= b
+		f.set += bits.OnesCount8(f.wire[i])
+	}
+}
+
 // Len is the number of pieces that exist, Count of those in the set.
 func (f *Bitfield) Len() int { return f.n }
 

@@ -22,9 +22,13 @@ type Picker struct {
 
 	layout *Layout
 	have   *Bitfield
-	rare   *availability
-	begun  map[uint32]*progress
-	open   []*progress // begun, with blocks nobody was asked for; oldest first
+	// prepared are pieces that became ready, perhaps begun since; barren says
+	// that no other was ready when all were looked at.
+	prepared []uint32
+	barren   bool
+	rare     *availability
+	begun    map[uint32]*progress
+	open     []*progress // begun, with blocks nobody was asked for; oldest first
 }
 
 // progress is a piece that was begun and is not verified.
@@ -105,18 +109,57 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 	return dst
 }
 
-// begin starts the rarest piece that the peer has.
+// Prepared tells that a piece has become ready. Those are begun first, in that
+// order: where few pieces are ready, they need not be looked for.
+func (p *Picker) Prepared(piece int) {
+	p.prepared = append(p.prepared, uint32(piece))
+	p.barren = false
+}
+
+// Changed tells that any piece may have become ready.
+func (p *Picker) Changed() { p.barren = false }
+
+// begin starts a prepared piece that the peer has, or else the rarest that is
+// ready.
 func (p *Picker) begin(has *Bitfield) *progress {
+	for k := 0; k < len(p.prepared); {
+		switch i := p.prepared[k]; {
+		case p.rare.place[i] < 0: // begun
+			p.prepared = slices.Delete(p.prepared, k, k+1)
+		case has.Has(int(i)) && p.Ready(int(i)):
+			return p.start(i)
+		default:
+			k++
+		}
+	}
+	if p.barren {
+		return nil
+	}
+	p.barren = true
 	for _, i := range p.rare.order {
-		if has.Has(int(i)) && (p.Ready == nil || p.Ready(int(i))) {
+		if p.Ready != nil && !p.Ready(int(i)) {
+			continue
+		}
+		p.barren = false
+		if has.Has(int(i)) {
 			return p.start(i)
 		}
 	}
 	return nil
 }
 
-// Next are the first n pieces that will be begun, if peers have them.
-func (p *Picker) Next(n int) []uint32 { return p.rare.order[:min(n, len(p.rare.order))] }
+// Next are the first n pieces that will be begun, of those in reach.
+func (p *Picker) Next(n int, reach *Bitfield) (next []uint32) {
+	for _, i := range p.rare.order {
+		if len(next) >= n {
+			break
+		}
+		if reach.Has(int(i)) {
+			next = append(next, i)
+		}
+	}
+	return next
+}
 
 func (p *Picker) start(piece uint32) *progress {
 	p.rare.drop(int(piece))
@@ -230,6 +273,7 @@ func (p *Picker) Failed(piece int) {
 		delete(p.begun, uint32(piece))
 		p.open = slices.DeleteFunc(p.open, func(o *progress) bool { return o == g })
 		p.rare.add(piece)
+		p.barren = false
 	}
 }
 

@@ -338,7 +338,7 @@ func stepPicker(t *rapid.T, p *Picker, l *Layout, peers [][]Block, who int, all 
 		}
 	}
 	for b := range here {
-		if n := slices.Index(p.Next(100), b.Piece); n >= 0 {
+		if n := slices.Index(p.Next(100, FullBitfield(l.Pieces())), b.Piece); n >= 0 {
 			t.Fatalf("piece %d is begun and not begun", b.Piece)
 		}
 	}
@@ -366,6 +366,34 @@ func TestReady(t *testing.T) {
 		if b.Piece != 2 {
 			t.Errorf("%v is asked for, though its hashes are unknown", b)
 		}
+	}
+}
+
+// Prepared pieces are begun first, in their order; while nothing else is ready
+// the others are not looked at again.
+func TestPrepared(t *testing.T) {
+	p := NewPicker(smallLayout(6), NewBitfield(6), 1)
+	ready, asked := map[int]bool{}, 0
+	p.Ready = func(i int) bool { asked++; return ready[i] }
+	all := FullBitfield(6)
+	if got := p.Pick(nil, all, 4, never); len(got) != 0 {
+		t.Fatalf("%v is asked for", got)
+	}
+	before := asked
+	if p.Pick(nil, all, 4, never); asked != before {
+		t.Errorf("%d pieces are looked at again", asked-before)
+	}
+	for _, i := range []int{4, 2} {
+		ready[i] = true
+		p.Prepared(i)
+	}
+	got := p.Pick(nil, all, 8, never)
+	if len(got) != 8 || got[0].Piece != 4 || got[4].Piece != 2 {
+		t.Errorf("%v, want pieces 4 and 2", got)
+	}
+	ready[5] = true
+	if p.Changed(); len(p.Pick(nil, all, 4, never)) != 4 {
+		t.Error("a piece that became ready by itself is not found")
 	}
 }
 

@@ -14,6 +14,8 @@ const (
 	keepAlive = 100 * time.Second
 	// patience is the silence after which a peer is dropped.
 	patience = 150 * time.Second
+	// forgiven is how many unasked blocks a peer is forgiven each second.
+	forgiven = 10
 )
 
 // Deadline is when Advance is to be called next. While there is nobody to
@@ -37,6 +39,9 @@ func (s *Swarm) Advance(now time.Time) {
 		elapsed = tickInterval
 	}
 	s.nextTick = now.Add(tickInterval)
+	if s.picker != nil {
+		s.picker.Changed() // what is waited for may have been given up
+	}
 	for _, p := range s.snapshot() {
 		if !p.dropped {
 			s.tick(now, elapsed, p)
@@ -54,6 +59,9 @@ func (s *Swarm) Advance(now time.Time) {
 // tick cares for one peer once a second.
 func (s *Swarm) tick(now time.Time, elapsed time.Duration, p *peer) {
 	p.limitDepth()
+	p.unwanted = max(0, p.unwanted-forgiven)
+	p.idleAsks = max(0, p.idleAsks-1)
+	s.announceMore(p)
 	p.down.tick(elapsed)
 	p.up.tick(elapsed)
 	s.checkSnub(now, p)

@@ -17,8 +17,19 @@ func (s *Swarm) onInterested(now time.Time, p *peer, interested bool) error {
 		s.unchokeIfFree(now, p)
 	} else {
 		s.choke(now, p)
+		s.fillSlots(now)
 	}
 	return nil
+}
+
+// fillSlots gives what is free to those who wait, longest first: not to the one
+// that gave up its slot and asks for it again.
+func (s *Swarm) fillSlots(now time.Time) {
+	waiting := slices.DeleteFunc(s.snapshot(), func(p *peer) bool { return !p.interested || !p.weChoke })
+	slices.SortStableFunc(waiting, func(a, b *peer) int { return a.chokeChanged.Compare(b.chokeChanged) })
+	for _, p := range waiting {
+		s.unchokeIfFree(now, p)
+	}
 }
 
 // unchokeIfFree gives a free slot at once; otherwise the peer waits for the

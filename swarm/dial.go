@@ -133,7 +133,7 @@ func (b *addressBook) forget(at netip.AddrPort) {
 
 // ban keeps an address from being dialled or accepted again.
 func (b *addressBook) ban(ip netip.Addr) {
-	if !ip.IsLoopback() && len(b.banned) < maxKnown {
+	if ip.IsValid() && !ip.IsLoopback() && len(b.banned) < maxKnown {
 		b.banned[ip.Unmap()] = true
 	}
 }
@@ -145,9 +145,9 @@ func (s *Swarm) dial(now time.Time) {
 	if s.stopped != nil {
 		return
 	}
-	complete := s.Complete()
+	complete, open := s.Complete(), s.connected()
 	for _, a := range s.book.known {
-		if s.book.dialing >= maxDialing || len(s.order)+s.book.dialing >= s.cfg.MaxPeers {
+		if s.book.dialing >= maxDialing || open+s.book.dialing >= s.cfg.MaxPeers {
 			return
 		}
 		if complete && a.seed || a.dialing || a.used || a.next.After(now) || s.book.banned[a.at.Addr()] {

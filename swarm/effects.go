@@ -43,10 +43,13 @@ type Sending struct {
 	Message peerwire.Message
 }
 
-// Serving is a block for a peer.
+// Serving is a block for a peer. It comes behind the first After messages of
+// Send: a choke that follows a block must not overtake it, since without BEP 6
+// the peer takes it that the block will not come.
 type Serving struct {
 	Peer  PeerID
 	Block piece.Block
+	After int
 }
 
 // HashServing is a request for hashes that may be answered.

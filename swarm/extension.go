@@ -21,7 +21,7 @@ type extensions struct {
 	metadataSize int64 // of the info dictionary, as it claims
 	reqq         int   // requests that it queues
 	client       string
-	noMetadata   bool // it rejected, was late or false
+	noMetadata   time.Time // until when it is not asked: it rejected or was late
 }
 
 // maxClientName bounds the name that a peer gives itself.

@@ -23,6 +23,14 @@ const (
 	maxMetadata = 30 << 20
 	// metadataPatience is how long one peer may take for one piece.
 	metadataPatience = 20 * time.Second
+	// metadataRate is how many bytes a second a peer must give, after the first
+	// metadataPatience: each piece could come just in time, for hours.
+	metadataRate = 16 << 10
+	// metadataTurn is how long a peer may take while another claims less: who
+	// claims much may do so to keep others from being asked.
+	metadataTurn = time.Minute
+	// metadataRest is how long a peer is left alone that did not give it.
+	metadataRest = time.Minute
 	// maxMetadataAsked is how many pieces are asked of a peer at a time.
 	maxMetadataAsked = 4
 	// maxMetadataServed bounds what a peer may fetch of us: the dictionary a
@@ -38,7 +46,8 @@ type metadata struct {
 	size   int64
 	parts  [][]byte
 	asked  int // pieces asked for so far
-	since  time.Time
+	begun  time.Time
+	since  time.Time        // the last piece came
 	served map[PeerID]int64 // bytes
 }
 
@@ -60,13 +69,36 @@ func (m *metadata) ask(s *Swarm, now time.Time) {
 	}
 }
 
+// choose begins with the peer that claims least: if it lies it is found out
+// soonest.
 func (m *metadata) choose(s *Swarm, now time.Time) {
+	if p := m.best(s, now); p != nil {
+		m.from, m.size, m.begun, m.since, m.parts, m.asked = p, p.ext.metadataSize, now, now, nil, 0
+	}
+}
+
+func (m *metadata) best(s *Swarm, now time.Time) (best *peer) {
 	for _, p := range s.order {
-		if !p.dropped && !p.ext.noMetadata && p.ext.metadata != 0 && p.ext.metadataSize > 0 && p.ext.metadataSize <= maxMetadata {
-			m.from, m.size, m.since, m.parts, m.asked = p, p.ext.metadataSize, now, nil, 0
-			return
+		e := &p.ext
+		if p.dropped || e.metadata == 0 || e.metadataSize <= 0 || e.metadataSize > maxMetadata || now.Before(e.noMetadata) {
+			continue
+		}
+		if best == nil || e.metadataSize < best.ext.metadataSize {
+			best = p
 		}
 	}
+	return best
+}
+
+// tooSlow reports whether the peer that is asked should give way to others.
+func (m *metadata) tooSlow(s *Swarm, now time.Time) bool {
+	took := now.Sub(m.begun)
+	due := int64((took - metadataPatience).Seconds() * metadataRate)
+	if now.Sub(m.since) > metadataPatience || int64(len(m.parts))*metadataPiece < due {
+		return true
+	}
+	best := m.best(s, now)
+	return took > metadataTurn && best != nil && best.ext.metadataSize < m.size
 }
 
 // giveUp lets go of a peer; its pieces are forgotten.
@@ -79,8 +111,8 @@ func (m *metadata) giveUp(p *peer) {
 
 // advance gives up on a peer that answers too slowly.
 func (m *metadata) advance(s *Swarm, now time.Time) {
-	if s.info == nil && m.from != nil && now.Sub(m.since) > metadataPatience {
-		m.from.ext.noMetadata = true
+	if s.info == nil && m.from != nil && m.tooSlow(s, now) {
+		m.from.ext.noMetadata = now.Add(metadataRest)
 		m.giveUp(m.from)
 	}
 	m.ask(s, now)
@@ -102,11 +134,11 @@ func (s *Swarm) onMetadata(now time.Time, p *peer, b []byte) error {
 	}
 	switch kind {
 	case metadataRequest:
-		s.serveMetadata(now, p, index)
+		return s.enqueue(now, p, reply{metadata: index})
 	case metadataData:
 		return s.meta.take(s, now, p, index, rest)
 	case metadataReject:
-		p.ext.noMetadata = true
+		p.ext.noMetadata = now.Add(metadataRest)
 		s.meta.giveUp(p)
 		s.meta.ask(s, now)
 	}
@@ -167,7 +199,7 @@ func (m *metadata) finish(s *Swarm, now time.Time, p *peer) error {
 		raw = append(raw, part...)
 	}
 	m.giveUp(p)
-	p.ext.noMetadata = true
+	p.ext.noMetadata = now.Add(metadataRest)
 	if !s.cfg.Proves(raw) {
 		s.book.ban(p.about.Addr.Addr())
 		m.ask(s, now)

@@ -32,7 +32,10 @@ type peer struct {
 	// What it has. Before the metadata is known, early holds what it said.
 	has   *piece.Bitfield
 	early earlyPieces
-	lacks int // pieces that it has and we lack: 0 makes us not interested
+	// untold is what we have not told it one by one, from piece toldTo on.
+	untold *piece.Bitfield
+	toldTo int
+	lacks  int // pieces that it has and we lack: 0 makes us not interested
 
 	// The four flags of BEP 3.
 	choking, interested   bool // it us
@@ -52,6 +55,7 @@ type peer struct {
 	queue   requests // blocks it asked for, not yet handed on
 	serving int      // blocks handed on and not yet Sent
 	refused int      // requests that could not be served
+	given   int64    // bytes of blocks on their way to it
 	up      meter
 
 	ext extensions
@@ -60,10 +64,16 @@ type peer struct {
 	sale    sale            // what it buys of us
 	buy     purchase        // what we buy of it
 
+	// replies are requests for metadata and hashes that wait for their turn,
+	// reading the rows of hashes being read, heavy the messages being written.
+	replies        []reply
+	reading, heavy int
+	idleAsks       int // hash requests that were refused; they are forgiven in time
+
 	// Hash requests (BEP 52).
 	hashesAsked   []*want
-	hashesServing int
-	refusedHashes int
+	refusedHashes int       // in a row
+	askHashes     time.Time // not before
 }
 
 // earlyPieces is what a peer said it has before we knew how many there are.

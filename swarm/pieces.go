@@ -29,11 +29,8 @@ func (s *Swarm) announceAll(p *peer) {
 	have := s.picker.Have()
 	switch {
 	case p.early.told: // the bitfield may only come first
-		for i := range have.Len() {
-			if have.Has(i) {
-				s.send(p.lastSent, p, peerwire.HaveMessage(uint32(i)))
-			}
-		}
+		p.untold = have.Clone()
+		s.announceMore(p)
 	case p.about.Fast && have.Full():
 		s.send(p.lastSent, p, peerwire.Of(peerwire.HaveAll))
 	case p.about.Fast && have.Count() == 0:
@@ -42,6 +39,23 @@ func (s *Swarm) announceAll(p *peer) {
 		// A copy: the set changes before the message is written.
 		bits := append([]byte(nil), have.Wire()...)
 		s.send(p.lastSent, p, peerwire.Message{ID: peerwire.Bitfield, Data: bits})
+	}
+}
+
+// announceAtOnce is how many have messages go out in one second to a peer that
+// cannot be sent a bitfield any more.
+const announceAtOnce = 4096
+
+// announceMore goes on telling such a peer what we had when the files were
+// opened.
+func (s *Swarm) announceMore(p *peer) {
+	for n := 0; p.untold != nil && n < announceAtOnce; p.toldTo++ {
+		if p.toldTo >= p.untold.Len() {
+			p.untold = nil
+		} else if p.untold.Has(p.toldTo) {
+			s.send(p.lastSent, p, peerwire.HaveMessage(uint32(p.toldTo)))
+			n++
+		}
 	}
 }
 
@@ -59,7 +73,6 @@ func (s *Swarm) onBitfield(now time.Time, p *peer, m *peerwire.Message) error {
 	if s.picker == nil {
 		return nil
 	}
-	s.picker.Left(p.has)
 	if err := s.learnPieces(p); err != nil {
 		return err
 	}
@@ -67,26 +80,19 @@ func (s *Swarm) onBitfield(now time.Time, p *peer, m *peerwire.Message) error {
 	return s.checkBothSeeds(p)
 }
 
-// learnPieces turns what a peer said it has into its set of pieces.
-func (s *Swarm) learnPieces(p *peer) (err error) {
+// learnPieces turns what a peer said it has into its set of pieces. Nothing
+// changes if what it said is false: the picker's counts are those of p.has.
+func (s *Swarm) learnPieces(p *peer) error {
 	n := s.layout.Pieces()
-	switch {
-	case p.early.all:
-		p.has = piece.FullBitfield(n)
-	case p.early.bits != nil:
-		if p.has, err = piece.ParseBitfield(p.early.bits, n); err != nil {
-			return fmt.Errorf("%w: %w", errBadBitfield, err)
-		}
-	default:
-		p.has = piece.NewBitfield(n)
+	has, err := p.early.pieces(n)
+	if err != nil {
+		return err
 	}
-	for _, i := range p.early.haves {
-		if int(i) >= n {
-			return errBadIndex
-		}
-		p.has.Set(int(i))
+	if p.has != nil {
+		s.picker.Left(p.has)
 	}
-	p.early = earlyPieces{told: p.early.told}
+	p.refusedHashes, p.askHashes = 0, time.Time{}
+	p.has, p.early = has, earlyPieces{told: p.early.told}
 	s.picker.Joined(p.has)
 	p.lacks = 0
 	for i := range n {
@@ -97,6 +103,27 @@ func (s *Swarm) learnPieces(p *peer) (err error) {
 	return nil
 }
 
+// pieces is what was said as a set of n pieces.
+func (e *earlyPieces) pieces(n int) (has *piece.Bitfield, err error) {
+	switch {
+	case e.all:
+		has = piece.FullBitfield(n)
+	case e.bits != nil:
+		if has, err = piece.ParseBitfield(e.bits, n); err != nil {
+			return nil, fmt.Errorf("%w: %w", errBadBitfield, err)
+		}
+	default:
+		has = piece.NewBitfield(n)
+	}
+	for _, i := range e.haves {
+		if int64(i) >= int64(n) {
+			return nil, errBadIndex
+		}
+		has.Set(int(i))
+	}
+	return has, nil
+}
+
 func (s *Swarm) onHave(now time.Time, p *peer, index uint32) error {
 	if s.picker == nil {
 		if len(p.early.haves) < maxEarlyHaves {
@@ -104,14 +131,15 @@ func (s *Swarm) onHave(now time.Time, p *peer, index uint32) error {
 		}
 		return nil
 	}
-	i := int(index)
-	if i >= s.layout.Pieces() {
+	if int64(index) >= int64(s.layout.Pieces()) {
 		return errBadIndex
 	}
+	i := int(index)
 	if p.has.Has(i) {
 		return nil
 	}
 	s.addPiece(p, i)
+	p.refusedHashes, p.askHashes = 0, time.Time{} // it has more to tell
 	if !s.picker.Have().Has(i) {
 		p.lacks++
 		s.updateInterest(now, p)

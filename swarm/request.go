@@ -1,6 +1,7 @@
 package swarm
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -22,7 +23,13 @@ const (
 
 // contributors tells who sent which block of an unverified piece, by number,
 // and, after the piece failed, who sent those of the failed copy.
-type contributors struct{ now, failed []PeerID }
+type contributors struct{ now, failed []contributor }
+
+// contributor is a peer and its address, by which it is banned if it has left.
+type contributor struct {
+	id   PeerID
+	addr netip.Addr
+}
 
 // refill asks a peer for blocks until enough are under way. Nothing is asked
 // until a quarter is due, so that requests go out many at a time.
@@ -164,10 +171,10 @@ func (s *Swarm) checkSnub(now time.Time, p *peer) {
 func (s *Swarm) contributed(p *peer, b piece.Block) {
 	c := s.contributors[b.Piece]
 	if c.now == nil {
-		c.now = make([]PeerID, s.layout.Blocks(int(b.Piece)))
+		c.now = make([]contributor, s.layout.Blocks(int(b.Piece)))
 		s.contributors[b.Piece] = c
 	}
-	c.now[b.Begin/piece.BlockSize] = p.id
+	c.now[b.Begin/piece.BlockSize] = contributor{p.id, p.about.Addr.Addr()}
 }
 
 // Verdict is what became of a block given to Verify.
@@ -202,6 +209,8 @@ func (s *Swarm) Verified(now time.Time, v Verdict) {
 		s.blame(s.contributors[index].failed, v.False)
 		delete(s.contributors, index)
 		s.trees.verified(index)
+		s.trees.ahead(s) // the next leaves are wanted before the next tick
+		s.trees.ask(s, now)
 		s.payAll(now) // before others hear of the piece: a seed that has seen us complete leaves
 		s.completed(now, int(index))
 	case v.Whole:
@@ -213,7 +222,7 @@ func (s *Swarm) Verified(now time.Time, v Verdict) {
 func (s *Swarm) sender(b piece.Block) *peer {
 	c := s.contributors[b.Piece].now
 	if k := int(b.Begin / piece.BlockSize); k < len(c) {
-		return s.peers[c[k]]
+		return s.peers[c[k].id]
 	}
 	return nil
 }
@@ -224,12 +233,14 @@ func (s *Swarm) failedPiece(now time.Time, index uint32) {
 	c := s.contributors[index]
 	s.totals.Wasted += s.layout.Size(int(index))
 	s.picker.Failed(int(index))
-	one := len(c.now) > 0 && !slices.ContainsFunc(c.now, func(id PeerID) bool { return id != c.now[0] })
+	one := len(c.now) > 0 && !slices.ContainsFunc(c.now, func(x contributor) bool { return x.id != c.now[0].id })
 	if one {
 		s.blame(c.now, []int{0})
 	}
 	s.contributors[index] = contributors{failed: c.now}
-	s.trees.failed[index] = s.anyV2()
+	if s.anyV2() {
+		s.trees.failed[index] = now
+	}
 	s.trees.advance(s, now)
 	s.refillAll(now)
 }
@@ -239,14 +250,15 @@ func (s *Swarm) anyV2() bool {
 	return slices.ContainsFunc(s.order, func(p *peer) bool { return p.about.V2 && !p.dropped })
 }
 
-// blame drops and bans the peers that sent the given blocks.
-func (s *Swarm) blame(sent []PeerID, blocks []int) {
+// blame bans the peers that sent the given blocks, and drops those that are
+// still there.
+func (s *Swarm) blame(sent []contributor, blocks []int) {
 	for _, k := range blocks {
 		if k >= len(sent) {
 			continue
 		}
-		if p := s.peers[sent[k]]; p != nil {
-			s.book.ban(p.about.Addr.Addr())
+		s.book.ban(sent[k].addr)
+		if p := s.peers[sent[k].id]; p != nil {
 			s.drop(p, errFalseData)
 		}
 	}

@@ -225,11 +225,9 @@ func (s *Swarm) Leased(now time.Time, id PeerID, units uint64) {
 func (s *Swarm) feedSold(p *peer) {
 	sale := &p.sale
 	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped && s.charge(p, p.queue.peek()) {
-		b := p.queue.pop()
-		p.serving++
 		sale.served++
 		sale.stalled, sale.held = time.Time{}, false
-		s.out.Serve = append(s.out.Serve, Serving{p.id, b})
+		s.hand(p, p.queue.pop())
 	}
 }
 

@@ -64,9 +64,14 @@ func (s *Swarm) feed(p *peer) {
 		return
 	}
 	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped {
-		p.serving++
-		s.out.Serve = append(s.out.Serve, Serving{p.id, p.queue.pop()})
+		s.hand(p, p.queue.pop())
 	}
+}
+
+// hand gives a block on to be sent.
+func (s *Swarm) hand(p *peer, b piece.Block) {
+	p.serving++
+	s.out.Serve = append(s.out.Serve, Serving{p.id, b, len(s.out.Send)})
 }
 
 // Sent tells that blocks which Serve named are on their way, n in number and
@@ -80,6 +85,7 @@ func (s *Swarm) Sent(now time.Time, id PeerID, n int, bytes int64) {
 	p.serving -= n
 	p.refused = 0
 	p.lastSent = now
+	p.given += bytes
 	p.up.add(int(bytes))
 	s.totals.Uploaded += bytes
 	s.feed(p)

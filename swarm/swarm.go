@@ -38,8 +38,9 @@ type Config struct {
 	Client string
 	// Port is where we listen, 0 if nowhere.
 	Port uint16
-	// Slots are the peers served at a time, MaxPeers those connected.
-	Slots, MaxPeers int
+	// Slots are the peers served at a time, MaxPeers those connected. When half
+	// of those places are taken no address may have more than PerAddress.
+	Slots, MaxPeers, PerAddress int
 	// Seed decides what is left to chance.
 	Seed uint64
 }
@@ -81,6 +82,8 @@ type Swarm struct {
 var (
 	errSelf        = errors.New("connected to ourselves")
 	errDuplicate   = errors.New("already connected to this peer")
+	errBanned      = errors.New("the address is banned")
+	errIdle        = errors.New("idle, while others want its place")
 	errCrowded     = errors.New("too many connections")
 	errSilent      = errors.New("nothing heard for too long")
 	errBothSeeds   = errors.New("both sides have everything")
@@ -103,6 +106,9 @@ func New(cfg Config) *Swarm {
 	}
 	if cfg.MaxPeers == 0 {
 		cfg.MaxPeers = 200
+	}
+	if cfg.PerAddress == 0 {
+		cfg.PerAddress = 8
 	}
 	s := &Swarm{
 		cfg: cfg, peers: map[PeerID]*peer{}, contributors: map[uint32]contributors{},
@@ -186,31 +192,11 @@ func (s *Swarm) Join(now time.Time, id PeerID, about Peer) {
 	s.peers[id] = p
 	s.order = append(s.order, p)
 	s.book.connected(about.Addr, about.Outgoing)
-	if err := s.refuse(p); err != nil {
+	if err := s.refuse(now, p); err != nil {
 		s.drop(p, err)
 		return
 	}
 	s.greet(now, p)
-}
-
-// refuse says why a new connection is not wanted.
-func (s *Swarm) refuse(p *peer) error {
-	if s.stopped != nil {
-		return errStopped
-	}
-	if p.about.ID == s.cfg.Self {
-		s.book.forget(p.about.Addr)
-		return errSelf
-	}
-	for _, o := range s.order {
-		if o != p && !o.dropped && o.about.ID == p.about.ID {
-			return errDuplicate
-		}
-	}
-	if len(s.order) > s.cfg.MaxPeers || s.sold && !p.about.Pay && s.plain() > s.cfg.MaxPeers/plainShare {
-		return errCrowded
-	}
-	return nil
 }
 
 // Leave tells that a connection is gone.
@@ -277,6 +263,9 @@ func (s *Swarm) send(now time.Time, p *peer, m peerwire.Message) {
 		return
 	}
 	p.lastSent = now
+	if Heavy(&m) {
+		p.heavy++
+	}
 	s.out.Send = append(s.out.Send, Sending{p.id, m})
 }
 

@@ -3,7 +3,9 @@ package swarm
 import (
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"math/bits"
+	"slices"
 	"sort"
 	"time"
 
@@ -36,17 +38,20 @@ type trees struct {
 	info   *metainfo.Info
 	height int // of the piece layer above the leaves
 	files  []treeFile
+	byRoot map[[32]byte]int // index in files; of equal ones the first
 	layers map[[32]byte][]byte
-	leaves map[uint32][]byte // proven, by piece
-	strict bool              // no block is asked for whose leaf is unknown
-	failed map[uint32]bool   // pieces that need leaves
+	leaves map[uint32][]byte    // proven, by piece
+	strict bool                 // no block is asked for whose leaf is unknown
+	failed map[uint32]time.Time // when pieces failed that need leaves since
 
 	wants map[peerwire.HashRange]*want
 	queue []*want // not asked of anybody, first come first
 	// building are piece layers, by root, and rows the leaves of pieces, of
 	// which parts are missing.
 	building map[[32]byte]*partialLayer
-	rows     map[uint32]*partialLayer
+	rows     map[uint32]*partialRows
+	// reach is what V2 peers have together, as of the last second.
+	reach *piece.Bitfield
 }
 
 // treeFile is a file that has a hash tree.
@@ -66,12 +71,14 @@ type want struct {
 	leaf  bool
 	from  *peer // nil: nobody was asked
 	since time.Time
+	// refused are those that refused it, and until when they are not asked.
+	refused map[PeerID]time.Time
 }
 
 func newTrees(info *metainfo.Info, layers map[[32]byte][]byte, strict bool) trees {
 	t := trees{
 		info: info, strict: strict && info.HasV2, layers: map[[32]byte][]byte{}, leaves: map[uint32][]byte{},
-		failed: map[uint32]bool{}, wants: map[peerwire.HashRange]*want{},
+		failed: map[uint32]time.Time{}, byRoot: map[[32]byte]int{}, rows: map[uint32]*partialRows{}, wants: map[peerwire.HashRange]*want{},
 	}
 	if !info.HasV2 {
 		return t
@@ -82,6 +89,9 @@ func newTrees(info *metainfo.Info, layers map[[32]byte][]byte, strict bool) tree
 			continue
 		}
 		n := int((f.Length + info.PieceLength - 1) / info.PieceLength)
+		if _, twice := t.byRoot[f.Root]; !twice {
+			t.byRoot[f.Root] = len(t.files)
+		}
 		t.files = append(t.files, treeFile{root: f.Root, length: f.Length, first: int(f.Offset / info.PieceLength), pieces: n})
 		if layer := layers[f.Root]; layer != nil {
 			t.layers[f.Root] = layer
@@ -89,6 +99,25 @@ func newTrees(info *metainfo.Info, layers map[[32]byte][]byte, strict bool) tree
 	}
 	t.wantLayers()
 	return t
+}
+
+// KnowLayers tells piece layers that were kept from an earlier run, proven, by
+// pieces root. Opened follows.
+func (s *Swarm) KnowLayers(layers map[[32]byte][]byte) {
+	s.input()
+	t := &s.trees
+	for i := range t.files {
+		if layer := layers[t.files[i].root]; layer != nil {
+			t.layers[t.files[i].root] = layer
+		}
+	}
+	t.queue = slices.DeleteFunc(t.queue, func(w *want) bool {
+		known := !w.leaf && t.layers[w.file.root] != nil
+		if known {
+			delete(t.wants, w.r)
+		}
+		return known
+	})
 }
 
 // wantLayers queues the rows of all piece layers that are unknown.
@@ -145,10 +174,16 @@ func (t *trees) ready(index int) bool {
 	switch {
 	case !known:
 		return t.info.HasV1 && !t.strict
-	case height == 0 || !t.strict && !t.failed[uint32(index)]:
+	case height == 0 || !t.needsLeaves(uint32(index)):
 		return true
 	}
 	return t.leaves[uint32(index)] != nil
+}
+
+// needsLeaves reports whether a piece is not asked for without its leaves.
+func (t *trees) needsLeaves(index uint32) bool {
+	_, failed := t.failed[index]
+	return t.strict || failed
 }
 
 // leaf is the proven hash of a block, or nil.
@@ -159,23 +194,33 @@ func (t *trees) leaf(b piece.Block) *[32]byte {
 	return nil
 }
 
-// needLeaves asks for the leaves of a piece, once its own hash is known.
+// needLeaves asks for the leaves of a piece, once its own hash is known: in
+// rows that each prove themselves. What lies behind the end of the file is zero
+// (BEP 52), and is not asked for.
 func (t *trees) needLeaves(index uint32) {
 	_, height, known := t.root(index)
 	if !known || height == 0 || t.leaves[index] != nil {
 		return
 	}
 	f := t.fileOf(index)
-	n := uint32(1) << height
+	n, proofs := uint32(1)<<height, uint32(0)
+	if n > hashesAtOnce {
+		proofs = uint32(height) - 1
+	}
 	at := (index - uint32(f.first)) << t.height
-	for row := uint32(0); row < n; row += hashesAtOnce {
-		t.add(&want{r: peerwire.HashRange{Root: f.root, Index: at + row, Length: min(n, hashesAtOnce)}, file: f, piece: index, leaf: true})
+	end := min(int64(at+n), (f.length+piece.BlockSize-1)/piece.BlockSize)
+	for row := at; int64(row) < end; row += hashesAtOnce {
+		r := peerwire.HashRange{Root: f.root, Index: row, Length: min(n, hashesAtOnce), Proofs: proofs}
+		if part := t.rows[index]; part == nil || !part.have[row] {
+			t.add(&want{r: r, file: f, piece: index, leaf: true})
+		}
 	}
 }
 
 // verified forgets the leaves of a piece that is complete.
 func (t *trees) verified(index uint32) {
 	delete(t.leaves, index)
+	delete(t.rows, index)
 	delete(t.failed, index)
 }
 
@@ -202,42 +247,78 @@ func (t *trees) release(w *want) {
 // advance queues the leaves that will soon be needed, takes rows back from
 // peers that are too slow, and asks.
 func (t *trees) advance(s *Swarm, now time.Time) {
-	if len(t.files) == 0 {
+	if len(t.files) == 0 || s.picker == nil {
 		return
 	}
 	for _, p := range s.order {
 		for i := len(p.hashesAsked) - 1; i >= 0; i-- {
 			if w := p.hashesAsked[i]; now.Sub(w.since) > hashPatience {
-				t.release(w)
+				t.refusedBy(now, p, w)
 			}
 		}
 	}
+	if t.strict || len(t.failed) > 0 {
+		t.reach = s.reach()
+	}
+	t.relent(s, now)
 	t.ahead(s)
 	t.ask(s, now)
 }
 
+// relent lets failed pieces be asked for without their leaves if nobody who is
+// connected can tell these, or nobody does: a good copy tells as well.
+func (t *trees) relent(s *Swarm, now time.Time) {
+	for _, index := range slices.Sorted(maps.Keys(t.failed)) {
+		if now.Sub(t.failed[index]) > leavesPatience || t.leaves[index] == nil && !s.tellsLeaves(now, index) {
+			delete(t.failed, index)
+		}
+	}
+}
+
+// tellsLeaves reports whether a peer may tell the leaves of a piece.
+func (s *Swarm) tellsLeaves(now time.Time, index uint32) bool {
+	return slices.ContainsFunc(s.order, func(p *peer) bool {
+		return p.answersHashes(now) && p.has.Has(int(index))
+	})
+}
+
+// reach is what the peers that speak v2 have together.
+func (s *Swarm) reach() *piece.Bitfield {
+	all := piece.NewBitfield(s.layout.Pieces())
+	for _, p := range s.order {
+		if p.about.V2 && !p.dropped && p.has != nil {
+			all.Add(p.has)
+		}
+	}
+	return all
+}
+
 // ahead wants the leaves of the pieces that will be begun next.
 func (t *trees) ahead(s *Swarm) {
-	if !t.strict && len(t.failed) == 0 || s.picker == nil || s.picker.Have().Full() {
+	if !t.strict && len(t.failed) == 0 || s.picker == nil || t.reach == nil || s.picker.Have().Full() {
 		return
 	}
 	room := int(leavesAhead/t.info.PieceLength) + 4
-	for _, index := range s.picker.Next(room) {
-		if t.strict || t.failed[index] {
+	for _, index := range s.picker.Next(room, t.reach) {
+		if t.needsLeaves(index) {
 			t.needLeaves(index)
 		}
 	}
 }
 
-// ask sends queued rows to peers that speak v2, in turn.
+// ask sends queued rows to peers that can answer them, in turn.
 func (t *trees) ask(s *Swarm, now time.Time) {
 	for _, p := range s.order {
-		for len(t.queue) > 0 && p.about.V2 && !p.dropped && p.has != nil && len(p.hashesAsked) < hashesAsked {
-			w := t.queue[0]
-			if !t.canAnswer(p, w) {
-				break
+		if !p.answersHashes(now) {
+			continue
+		}
+		for i := 0; i < len(t.queue) && len(p.hashesAsked) < hashesAsked; {
+			w := t.queue[i]
+			if !w.fits(now, p) {
+				i++
+				continue
 			}
-			t.queue = t.queue[1:]
+			t.queue = slices.Delete(t.queue, i, i+1)
 			w.from, w.since = p, now
 			p.hashesAsked = append(p.hashesAsked, w)
 			s.send(now, p, peerwire.Message{ID: peerwire.HashRequest, Rare: w.r})
@@ -245,20 +326,45 @@ func (t *trees) ask(s *Swarm, now time.Time) {
 	}
 }
 
-// canAnswer guesses whether a peer has a row: it has some piece, and has not
-// just refused it.
-func (t *trees) canAnswer(p *peer, w *want) bool {
-	return p.has.Count() > 0 && p.refusedHashes < maxRefusedHashes
+// answersHashes reports whether hashes may be asked of a peer: it has something
+// and has not just refused many requests.
+func (p *peer) answersHashes(now time.Time) bool {
+	return p.about.V2 && !p.dropped && p.has != nil && p.has.Count() > 0 && !now.Before(p.askHashes)
 }
 
-// maxRefusedHashes is after how many refusals a peer is asked for no hashes.
-const maxRefusedHashes = 16
+// fits reports whether a peer may have a row: leaves are told by those that
+// have their piece. Who refused it is asked again later.
+func (w *want) fits(now time.Time, p *peer) bool {
+	return (!w.leaf || p.has.Has(int(w.piece))) && !now.Before(w.refused[p.id])
+}
+
+const (
+	// maxRefusedHashes is after how many refusals in a row a peer is asked for
+	// no hashes for a while.
+	maxRefusedHashes = 16
+	// hashRest is that while, and how long a peer is not asked again for a row
+	// that it refused.
+	hashRest = 30 * time.Second
+	// leavesPatience is how long a failed piece waits for its leaves.
+	leavesPatience = 30 * time.Second
+)
+
+// refusedBy notes that a peer did not give a row, and queues it again.
+func (t *trees) refusedBy(now time.Time, p *peer, w *want) {
+	if w.refused == nil || len(w.refused) >= maxKnown {
+		w.refused = map[PeerID]time.Time{}
+	}
+	w.refused[p.id] = now.Add(hashRest)
+	if p.refusedHashes++; p.refusedHashes >= maxRefusedHashes {
+		p.refusedHashes, p.askHashes = 0, now.Add(hashRest)
+	}
+	t.release(w)
+}
 
 func (s *Swarm) onHashes(now time.Time, p *peer, m *peerwire.Message) error {
 	r := m.Rare.(peerwire.HashRange)
 	if m.ID == peerwire.HashRequest {
-		s.onHashRequest(now, p, r)
-		return nil
+		return s.onHashRequest(now, p, r)
 	}
 	t := &s.trees
 	w := t.wants[r]
@@ -266,14 +372,21 @@ func (s *Swarm) onHashes(now time.Time, p *peer, m *peerwire.Message) error {
 		return nil // late
 	}
 	if m.ID == peerwire.HashReject {
-		p.refusedHashes++
-		t.release(w)
+		t.refusedBy(now, p, w)
 		t.ask(s, now)
 		return nil
 	}
 	t.release(w)
 	t.queue = t.queue[:len(t.queue)-1]
+	p.refusedHashes = 0
 	err := t.accept(s, w, m.Data)
+	switch {
+	case s.picker == nil:
+	case w.leaf && t.leaves[w.piece] != nil:
+		s.picker.Prepared(int(w.piece))
+	default:
+		s.picker.Changed()
+	}
 	if err != nil {
 		t.queue = append(t.queue, w)
 		s.book.ban(p.about.Addr.Addr())
@@ -284,44 +397,31 @@ func (s *Swarm) onHashes(now time.Time, p *peer, m *peerwire.Message) error {
 	return err
 }
 
-// onHashRequest passes on what may be answered: rows of trees that exist.
-func (s *Swarm) onHashRequest(now time.Time, p *peer, r peerwire.HashRange) {
-	if s.picker == nil || !p.about.V2 || r.Length > hashesAtOnce || p.hashesServing >= maxHashesServing || s.hashJobs >= MaxHashJobs ||
-		max(r.Base, r.Proofs) > 64 || r.Index > 1<<30 {
-		s.send(now, p, peerwire.Message{ID: peerwire.HashReject, Rare: r})
-		return
+// canServe reports whether a row is one that we can read: of a layer that we
+// know, or the leaves of a piece that we have.
+func (t *trees) canServe(have *piece.Bitfield, r peerwire.HashRange) bool {
+	i, known := t.byRoot[r.Root]
+	if !known || r.Length == 0 || r.Length > hashesAtOnce || max(r.Base, r.Proofs) > 64 {
+		return false
 	}
-	p.hashesServing++
-	s.hashJobs++
-	s.out.Hashes = append(s.out.Hashes, HashServing{p.id, r})
-}
-
-// maxHashesServing bounds the hash requests of one peer that are being
-// answered, MaxHashJobs those of all; more are refused.
-const (
-	maxHashesServing = 64
-	MaxHashJobs      = 1024
-)
-
-// HashesRead answers a HashServing: the row and its proof, or nil if there is
-// no such row.
-func (s *Swarm) HashesRead(now time.Time, id PeerID, r peerwire.HashRange, hashes []byte) {
-	s.input()
-	s.hashJobs--
-	p := s.peers[id]
-	if p == nil {
-		return
+	f := &t.files[i]
+	switch k := int64(r.Index) >> t.height; {
+	case f.pieces == 1:
+		return r.Base == 0 && have.Has(f.first)
+	case int(r.Base) == t.height && int64(r.Index) < int64(f.pieces):
+		return t.layers[f.root] != nil
+	case r.Base == 0 && k < int64(f.pieces):
+		return have.Has(f.first + int(k))
 	}
-	p.hashesServing--
-	if hashes == nil {
-		s.send(now, p, peerwire.Message{ID: peerwire.HashReject, Rare: r})
-		return
-	}
-	s.send(now, p, peerwire.Message{ID: peerwire.Hashes, Rare: r, Data: hashes})
+	return false
 }
 
 // accept proves a row and keeps it.
 func (t *trees) accept(s *Swarm, w *want, hashes []byte) error {
+	if w.leaf && s.picker.Have().Has(int(w.piece)) { // it came without them meanwhile
+		delete(t.wants, w.r)
+		return nil
+	}
 	if w.leaf {
 		return t.acceptLeaves(w, hashes)
 	}
@@ -360,56 +460,52 @@ func (t *trees) partial(f *treeFile) *partialLayer {
 	return b
 }
 
-// acceptLeaves proves the leaves of a piece, which may come in several rows of
-// which only all together prove anything: all are asked again if they do not.
+// acceptLeaves proves a row of a piece's leaves against the piece's own hash.
 func (t *trees) acceptLeaves(w *want, hashes []byte) error {
 	root, height, ok := t.root(w.piece)
-	if !ok || len(hashes) != int(w.r.Length)*sha256.Size {
+	if !ok {
 		return errHashAnswer
 	}
-	row := hashes
-	if n := 1 << height; n > hashesAtOnce {
-		var whole bool
-		if row, whole = t.joinRows(w, hashes, n); !whole {
-			return nil
-		}
+	length := t.info.PieceLength // the tree of a piece is that of a file as long
+	if w.file.pieces == 1 {
+		length = w.file.length
 	}
-	if metainfo.Root(row, [32]byte{}) != root {
-		if len(row) > len(hashes) {
-			t.needLeavesAgain(w)
-		}
-		return errHashAnswer
+	n := 1 << height
+	r := metainfo.Range{Index: int(w.r.Index) % n, Length: int(w.r.Length), ProofLayers: int(w.r.Proofs)}
+	if err := metainfo.VerifyProof(root, length, r, hashes); err != nil {
+		return errors.Join(errHashAnswer, err)
 	}
 	delete(t.wants, w.r)
-	t.leaves[w.piece] = row
+	t.joinRows(w, hashes[:r.Length*sha256.Size], r.Index*sha256.Size, n*sha256.Size)
 	return nil
 }
 
-// joinRows keeps one row of a piece with more leaves than fit in a message.
-func (t *trees) joinRows(w *want, hashes []byte, n int) (all []byte, whole bool) {
-	if t.rows == nil {
-		t.rows = map[uint32]*partialLayer{}
-	}
+// joinRows puts a proven row in its place. The leaves of a piece are known when
+// all its rows are.
+func (t *trees) joinRows(w *want, row []byte, at, size int) {
 	part := t.rows[w.piece]
 	if part == nil {
-		part = &partialLayer{data: make([]byte, n*sha256.Size), rows: n / hashesAtOnce}
+		blocks := int((w.file.length+piece.BlockSize-1)/piece.BlockSize) - (int(w.r.Index) - at/sha256.Size)
+		blocks = min(blocks, size/sha256.Size)
+		part = &partialRows{data: make([]byte, size), missing: (blocks + hashesAtOnce - 1) / hashesAtOnce, have: map[uint32]bool{}}
 		t.rows[w.piece] = part
 	}
-	at := int(w.r.Index) % n * sha256.Size
-	copy(part.data[at:], hashes)
-	delete(t.wants, w.r)
-	if part.rows--; part.rows > 0 {
-		return nil, false
+	if part.have[w.r.Index] {
+		return
 	}
-	delete(t.rows, w.piece)
-	return part.data, true
+	copy(part.data[at:], row)
+	part.have[w.r.Index] = true
+	if part.missing--; part.missing == 0 {
+		delete(t.rows, w.piece)
+		t.leaves[w.piece] = part.data
+	}
 }
 
-// needLeavesAgain asks for all rows of a piece but the one that is queued
-// again anyway.
-func (t *trees) needLeavesAgain(w *want) {
-	t.wants[w.r] = w
-	t.needLeaves(w.piece)
+// partialRows are the leaves of a piece of which rows are missing.
+type partialRows struct {
+	data    []byte
+	missing int             // rows
+	have    map[uint32]bool // rows, by their first leaf
 }
 
 func ceilPow2(n int) int {

@@ -276,6 +276,9 @@ func (z *citizen) perform() {
 	z.performPays(&e.Pays)
 	for _, m := range e.Send {
 		z.transmit(m.Peer, m.Message)
+		if Heavy(&m.Message) {
+			z.w.after(time.Millisecond, func() { z.s.Written(z.w.now, m.Peer, 1); z.perform() })
+		}
 	}
 	for _, sv := range e.Serve {
 		z.serve(sv)

@@ -107,6 +107,7 @@ func (k *kept) check(t *testing.T, w *Wallet) {
 
 // P4: SIGKILL at whatever instruction loses nothing that was acknowledged.
 func TestKilledProcessLosesNothing(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), newKept()
 	said := 0
 	for round := range 60 {

@@ -87,18 +87,18 @@ func TestFormats(t *testing.T) {
 	}{
 		{"links header", "54524e544c4e4b31", logHeader(linksName, &Config{})[:8]},
 		{"owed header", "54524e544f574531", logHeader(owedName, &Config{})[:8]},
-		{"header", "GOLDHEADER", logHeader(linksName, &Config{})[8:]},
-		{"link", "GOLDLINK", func() []byte {
+		{"header", "f5a5fd42d16a20302798ef6ed309979b43003d2320d9f0e8ea9831a92759fb4b000000000000000000000000000000000000000096a7c8db", logHeader(linksName, &Config{})[8:]},
+		{"link", "c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c000000102aa000000000000000000000000000000000000000000000000000000000000bbddf624bd", func() []byte {
 			l.begin()
 			l.addLink((*[32]byte)(&id), 258, &[32]byte{0xAA, 31: 0xBB})
 			return bytes.Clone(l.buf)
 		}()},
-		{"owed", "GOLDOWED", func() []byte {
+		{"owed", "c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c000000102fe2bceb1", func() []byte {
 			l.begin()
 			l.addOwed((*[32]byte)(&id), 258)
 			return bytes.Clone(l.buf)
 		}()},
-		{"row", "61GOLDROW", seal([]byte("b"), []byte("k"), []byte("a"))},
+		{"row", "61b3e8d4fc", seal([]byte("b"), []byte("k"), []byte("a"))},
 	} {
 		if got := hex.EncodeToString(c.got); got != c.want {
 			t.Errorf("%s: %s, not %s", c.name, got, c.want)

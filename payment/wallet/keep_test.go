@@ -82,6 +82,7 @@ func TestFullLogsAreFolded(t *testing.T) {
 // SIGKILL and power loss before and after each step of a fold, at Close and at
 // Open alike: nothing is lost, and nothing counts twice.
 func TestFoldInterrupted(t *testing.T) {
+	t.Parallel()
 	dir, in, out := written(t)
 	d, config := newDisk(), testConfig()
 	config.openFile = d.open
@@ -128,6 +129,7 @@ var errDisk = errors.New("the disk says no")
 // Each change of a file fails, once before it takes effect and once after. What
 // is acknowledged is there, and what is not is not.
 func TestEveryWriteFails(t *testing.T) {
+	t.Parallel()
 	for _, after := range []bool{false, true} {
 		for fails := range 9 {
 			in, out := commitment(0, false), commitment(1, true)
@@ -249,5 +251,22 @@ func TestFoldThatFails(t *testing.T) {
 	c, _ := r.Claim(in.ID())
 	if o, _ := r.Opening(out.ID()); c.Best != linkOf(in, 2) || c.Close != nil || o.Owed != 1 || o.Cap != 9 {
 		t.Errorf("%+v, %+v", c, o)
+	}
+}
+
+// What is known already is not written again: a peer that repeats itself costs
+// no disk.
+func TestRepeatsAreNotWritten(t *testing.T) {
+	w := opened(t, t.TempDir(), testConfig())
+	in, out := commitment(0, false), commitment(1, true)
+	ok(t, w.SaveClaim(in, payment.Signature{}))
+	ok(t, w.Reserve(Reservation{Openings: []Opening{openingOf(out, 9)}}))
+	for range 3 {
+		ok(t, w.Link(in.ID(), linkOf(in, 9)))
+		ok(t, w.Link(in.ID(), linkOf(in, 8)))
+		must[bool](t)(w.Owed(out.ID(), 5))
+	}
+	if w.sold.log.end != headerBytes+linkBytes || w.bought.log.end != headerBytes+owedBytes {
+		t.Errorf("%d bytes of links, %d of units", w.sold.log.end, w.bought.log.end)
 	}
 }

@@ -324,6 +324,7 @@ func (m *machine) check(*rapid.T) {
 
 // P3 and P4: whatever happens when, nothing that was acknowledged is lost.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		m := newMachine(t)
 		defer m.end()

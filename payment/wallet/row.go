@@ -58,8 +58,8 @@ func openDB(path string) (db *bolt.DB, err error) {
 	return db, nil
 }
 
-// guarded runs what reads a file that may be damaged: bbolt trusts its pages,
-// and then panics or reads beyond the file.
+// guarded runs what reads a file that may be damaged: rows have checksums, but
+// bbolt trusts its pages, and then panics or reads beyond the file.
 func guarded(run func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

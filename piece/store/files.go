@@ -4,10 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"torrente/metainfo"
 )
@@ -29,7 +33,15 @@ type files struct {
 	// open holds the handles; a handle in use (users > 0) is never closed.
 	open  map[int]*handle
 	clock uint64 // counts uses, for closing the least recently used
+	// dirty are the files written since the last sync, open or not.
+	dirty map[int]bool
+	// seen is how each file looked when we last looked or wrote: by it a change
+	// that somebody else made is noticed.
+	seen map[int]look
 }
+
+// look is a file's size in bytes, -1 if absent, and time of change in ns.
+type look struct{ size, modified int64 }
 
 type handle struct {
 	file     *os.File
@@ -48,7 +60,7 @@ func openFiles(dir string, list []metainfo.File, writable bool) (*files, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &files{root: root, list: list, writable: writable, open: map[int]*handle{}}, nil
+	return &files{root: root, list: list, writable: writable, open: map[int]*handle{}, dirty: map[int]bool{}, seen: map[int]look{}}, nil
 }
 
 func (f *files) name(i int) string { return filepath.Join(f.list[i].Path...) }
@@ -58,6 +70,9 @@ func (f *files) acquire(i int, write bool) (*handle, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.clock++
+	if write {
+		f.dirty[i] = true
+	}
 	if h := f.open[i]; h != nil && (h.writable || !write) {
 		h.users++
 		h.used = f.clock
@@ -147,23 +162,57 @@ func (f *files) close() error {
 	return f.root.Close()
 }
 
-// sync forces what was written to the disk.
+// sync forces what was written to the disk. What was closed since is opened
+// again: the system keeps its data, and an error of writing it, for that.
 func (f *files) sync() error {
 	f.mu.Lock()
-	held := make([]*handle, 0, len(f.open))
-	for _, h := range f.open {
-		if h.writable {
-			h.users++
-			held = append(held, h)
+	dirty := slices.Sorted(maps.Keys(f.dirty))
+	f.mu.Unlock()
+	for _, i := range dirty {
+		if err := f.syncOne(i); err != nil {
+			return err
 		}
 	}
-	f.mu.Unlock()
-	var first error
-	for _, h := range held {
-		if err := h.file.Sync(); err != nil && first == nil {
-			first = err
-		}
+	return nil
+}
+
+// syncOne forces one file to the disk. One that is gone has nothing to lose.
+func (f *files) syncOne(i int) error {
+	f.mark(i, false) // before: what is written meanwhile makes it dirty again
+	h, err := f.acquire(i, false)
+	if err == nil {
+		err = h.file.Sync()
 		f.release(h)
 	}
-	return first
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	f.mark(i, true)
+	return err
+}
+
+func (f *files) mark(i int, dirty bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if dirty {
+		f.dirty[i] = true
+	} else {
+		delete(f.dirty, i)
+	}
+}
+
+// wrote looks at a file after a write of ours. It costs no allocation.
+func (f *files) wrote(i int, h *handle) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(h.file.Fd()), &st); err != nil {
+		return err
+	}
+	now := look{st.Size, st.Mtim.Nano()}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if was := f.seen[i]; now.modified >= was.modified { // another writer may have looked later
+		now.size = max(now.size, was.size)
+		f.seen[i] = now
+	}
+	return nil
 }

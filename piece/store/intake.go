@@ -44,8 +44,7 @@ type Intake struct {
 	free    func([]byte) // takes back a block's buffer
 	drafts  map[uint32]*draft
 	failed  map[uint32][]byte
-	held    int
-	maxHeld int
+	room    *Room
 	scratch [piece.BlockSize]byte
 }
 
@@ -60,10 +59,10 @@ type draft struct {
 	early   map[int][]byte // held blocks beyond next
 }
 
-// NewIntake makes an Intake that holds at most maxHeld blocks; free takes back
-// every buffer given to Put.
-func (s *Store) NewIntake(maxHeld int, free func([]byte)) *Intake {
-	return &Intake{store: s, free: free, maxHeld: maxHeld, drafts: map[uint32]*draft{}, failed: map[uint32][]byte{}}
+// NewIntake makes an Intake that holds blocks while there is room; free takes
+// back every buffer given to Put.
+func (s *Store) NewIntake(room *Room, free func([]byte)) *Intake {
+	return &Intake{store: s, free: free, room: room, drafts: map[uint32]*draft{}, failed: map[uint32][]byte{}}
 }
 
 // Put takes a block that was asked for, exactly one block of the layout, and
@@ -138,12 +137,11 @@ func (in *Intake) hash(d *draft, k int, data []byte) {
 	switch {
 	case d.sha == nil || k < d.next:
 		in.free(data)
-	case k > d.next && in.held < in.maxHeld:
+	case k > d.next && in.room.take():
 		if d.early == nil {
 			d.early = map[int][]byte{}
 		}
 		d.early[k] = data
-		in.held++
 	case k > d.next:
 		in.free(data) // read back in finish
 	default:
@@ -160,7 +158,7 @@ func (in *Intake) takeEarly(d *draft) ([]byte, bool) {
 	data, ok := d.early[d.next]
 	if ok {
 		delete(d.early, d.next)
-		in.held--
+		in.room.give()
 	}
 	return data, ok
 }
@@ -237,8 +235,10 @@ func (in *Intake) digests(index int, d *draft) ([]byte, error) {
 }
 
 // remember keeps the digests of a failed piece, until a good copy tells which
-// blocks were false.
+// blocks were false. Those of an earlier copy are of no use any more: others
+// may have sent that one.
 func (in *Intake) remember(index int, d *draft) error {
+	delete(in.failed, uint32(index))
 	if len(in.failed) >= maxFailed {
 		return nil
 	}
@@ -268,7 +268,7 @@ func (in *Intake) compare(index int, d *draft) (wrong []int, err error) {
 func (in *Intake) discard(index uint32) {
 	for _, data := range in.drafts[index].early {
 		in.free(data)
-		in.held--
+		in.room.give()
 	}
 	delete(in.drafts, index)
 }

@@ -64,6 +64,9 @@ func (s *Store) putLeaves(index int, row []byte) {
 	}
 }
 
+// ErrChanged says that verified data is not on disk any more.
+var ErrChanged = errors.New("the data has changed on disk")
+
 // Leaves are the leaf hashes of a verified piece, one for each of its blocks,
 // from the leaf file or else from the data.
 func (s *Store) Leaves(index int) ([]byte, error) {
@@ -77,7 +80,7 @@ func (s *Store) Leaves(index int) ([]byte, error) {
 		return nil, err
 	}
 	if !s.rowMatches(index, row) {
-		return nil, fmt.Errorf("piece %d of %q has changed on disk", index, s.info.Name)
+		return nil, fmt.Errorf("piece %d of %q: %w", index, s.info.Name, ErrChanged)
 	}
 	s.putLeaves(index, row)
 	return row, nil

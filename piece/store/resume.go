@@ -31,10 +31,13 @@ var ErrNoResume = errors.New("nothing to resume from")
 
 // SaveResume writes the record of have to path, atomically. clean asks for the
 // data to be synced first: after that the record is believed even if the
-// machine crashed.
+// machine crashed. If that fails an older record is removed: what it claims may
+// be lost too. The record tells how the files looked when LoadResume looked at
+// them and when we last wrote, so that what others changed since is noticed.
 func (s *Store) SaveResume(path string, have *piece.Bitfield, clean bool) error {
 	if clean {
 		if err := s.files.sync(); err != nil {
+			err = errors.Join(err, RemoveResume(path))
 			return fmt.Errorf("sync %q: %w", s.info.Name, err)
 		}
 	}
@@ -45,13 +48,22 @@ func (s *Store) SaveResume(path string, have *piece.Bitfield, clean bool) error 
 	b = binary.BigEndian.AppendUint32(b, uint32(have.Len()))
 	b = append(b, have.Wire()...)
 	for i := range s.info.Files {
-		size, modified := s.stat(i)
-		b = binary.BigEndian.AppendUint64(b, uint64(size))
-		b = binary.BigEndian.AppendUint64(b, uint64(modified))
+		l := s.seen(i)
+		b = binary.BigEndian.AppendUint64(b, uint64(l.size))
+		b = binary.BigEndian.AppendUint64(b, uint64(l.modified))
 	}
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	if err := renameio.WriteFile(path, b, 0o600); err != nil {
 		return fmt.Errorf("save the resume record of %q: %w", s.info.Name, err)
+	}
+	return nil
+}
+
+// RemoveResume removes the record at path, if there is one: after an error of
+// the disk nothing that it claims is to be believed.
+func RemoveResume(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -61,6 +73,7 @@ func (s *Store) SaveResume(path string, have *piece.Bitfield, clean bool) error 
 // when the process was killed since: pieces that the record lacks may be on
 // disk all the same, and are worth a check.
 func (s *Store) LoadResume(path string) (have *piece.Bitfield, clean bool, err error) {
+	s.look()
 	pieces, bitLen := s.layout.Pieces(), (s.layout.Pieces()+7)/8
 	want := len(resumeMagic) + 32 + 1 + 32 + 4 + bitLen + 16*len(s.info.Files) + 4
 	b, err := readAtMost(path, want)
@@ -98,33 +111,54 @@ func (s *Store) unchanged(stats []byte, clean bool) bool {
 		if f.Pad {
 			continue
 		}
-		size, modified := s.stat(i)
+		now := s.seen(i)
 		was := int64(binary.BigEndian.Uint64(stats[16*i:]))
 		wasModified := int64(binary.BigEndian.Uint64(stats[16*i+8:]))
-		if size < was || clean && (size != was || modified != wasModified) {
+		if now.size < was || clean && (now.size != was || now.modified != wasModified) {
 			return false
 		}
 	}
 	return true
 }
 
-// stat is a file's size and time of change in nanoseconds; -1 if absent.
-func (s *Store) stat(i int) (size, modified int64) {
+// look remembers how all files look, before anything is read from them.
+func (s *Store) look() {
+	for i := range s.info.Files {
+		l := s.stat(i)
+		s.files.mu.Lock()
+		s.files.seen[i] = l
+		s.files.mu.Unlock()
+	}
+}
+
+// seen is how a file looked last, or looks if we never looked.
+func (s *Store) seen(i int) look {
+	s.files.mu.Lock()
+	l, ok := s.files.seen[i]
+	s.files.mu.Unlock()
+	if !ok {
+		l = s.stat(i)
+	}
+	return l
+}
+
+// stat is how a file looks now.
+func (s *Store) stat(i int) look {
 	if s.info.Files[i].Pad {
-		return 0, 0
+		return look{}
 	}
 	st, err := s.files.root.Stat(s.files.name(i))
 	if err != nil {
-		return -1, 0
+		return look{size: -1}
 	}
-	return st.Size(), st.ModTime().UnixNano()
+	return look{st.Size(), st.ModTime().UnixNano()}
 }
 
 // Empty reports whether no file of the torrent with data exists yet: then
 // there is nothing to check.
 func (s *Store) Empty() bool {
 	for i, f := range s.info.Files {
-		if size, _ := s.stat(i); !f.Pad && f.Length > 0 && size > 0 {
+		if !f.Pad && f.Length > 0 && s.stat(i).size > 0 {
 			return false
 		}
 	}

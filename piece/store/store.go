@@ -118,8 +118,10 @@ func (s *Store) Write(b piece.Block, data []byte) error {
 			return err
 		}
 		defer s.files.release(h)
-		_, err = h.file.WriteAt(part, off)
-		return err
+		if _, err = h.file.WriteAt(part, off); err != nil {
+			return err
+		}
+		return s.files.wrote(i, h)
 	})
 }
 

@@ -109,7 +109,9 @@ func TestIntakeInAnyOrder(t *testing.T) {
 			all := f.blocks()
 			rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 1)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			var p purse
-			in := f.store.NewIntake(rapid.IntRange(0, 8).Draw(t, "held at most"), p.free)
+			limit := rapid.IntRange(0, 8).Draw(t, "held at most")
+			room := NewRoom(limit)
+			in := f.store.NewIntake(room, p.free)
 			whole := 0
 			for _, b := range all {
 				out := p.put(in, b, f.data(b), nil)
@@ -120,7 +122,7 @@ func TestIntakeInAnyOrder(t *testing.T) {
 					whole++
 				}
 			}
-			if whole != f.layout.Pieces() || p.out != 0 || in.held != 0 {
+			if whole != f.layout.Pieces() || p.out != 0 || room.left.Load() != int64(limit) {
 				t.Fatalf("%s: %d of %d pieces, %d buffers missing", sh.name, whole, f.layout.Pieces(), p.out)
 			}
 		})
@@ -143,7 +145,7 @@ func TestFalseBlocksAreNamed(t *testing.T) {
 	for _, sh := range shapes {
 		f := newFixture(t, sh.o)
 		var p purse
-		in := f.store.NewIntake(4, p.free)
+		in := f.store.NewIntake(NewRoom(4), p.free)
 		whole := slices.IndexFunc(f.blocks(), func(b piece.Block) bool { return f.layout.Blocks(int(b.Piece)) == 2 })
 		index := int(f.blocks()[whole].Piece)
 		var out Outcome
@@ -174,7 +176,7 @@ func TestFalseBlocksAreNamed(t *testing.T) {
 func TestLeafRefusesBlock(t *testing.T) {
 	f := newFixture(t, shapes[1].o)
 	var p purse
-	in := f.store.NewIntake(4, p.free)
+	in := f.store.NewIntake(NewRoom(4), p.free)
 	b := f.blocks()[0]
 	leaf := sha256.Sum256(f.data(b))
 	bad := f.data(b)
@@ -198,7 +200,7 @@ func TestInconsistentHybrid(t *testing.T) {
 	info.Pieces[0] ^= 1
 	f.torrent.Info = &info
 	f.open(t)
-	in := f.store.NewIntake(4, func([]byte) {})
+	in := f.store.NewIntake(NewRoom(4), func([]byte) {})
 	var out Outcome
 	for k := range f.layout.Blocks(0) {
 		out = in.Put(f.layout.Block(0, k), f.data(f.layout.Block(0, k)), nil)
@@ -218,7 +220,7 @@ func TestRestoredBlocks(t *testing.T) {
 		if err := f.store.Write(first, f.data(first)); err != nil {
 			t.Fatal(err)
 		}
-		in := f.store.NewIntake(4, func([]byte) {})
+		in := f.store.NewIntake(NewRoom(4), func([]byte) {})
 		in.Restore(index, []int{0, 0})
 		if out := in.Put(second, f.data(second), nil); !out.Good {
 			t.Errorf("%s: %+v", sh.name, out)
@@ -425,7 +427,7 @@ func (f *fixture) checkHashes(t *testing.T) {
 // More files than may be open at once.
 func TestManyFiles(t *testing.T) {
 	info := &metainfo.Info{Raw: []byte("x"), Name: "many", HasV1: true, PieceLength: block}
-	for i := range 3 * maxOpen {
+	for i := range maxOpen + 32 {
 		info.Files = append(info.Files, metainfo.File{Path: []string{"many", string(rune('a' + i/26%26)), string(rune('a' + i%26)), string(rune('a' + i/676))}, Offset: int64(i), Length: 1})
 		info.Length++
 	}
@@ -449,8 +451,11 @@ func TestManyFiles(t *testing.T) {
 	if len(s.files.open) > maxOpen {
 		t.Errorf("%d files open", len(s.files.open))
 	}
-	if err := s.Sync(); err != nil {
-		t.Error(err)
+	if n := len(s.files.dirty); n != len(info.Files) {
+		t.Errorf("%d of %d files that were written will be synced", n, len(info.Files))
+	}
+	if err := s.Sync(); err != nil || len(s.files.dirty) > 0 {
+		t.Errorf("%d files are not synced: %v", len(s.files.dirty), err)
 	}
 }
 
@@ -473,7 +478,7 @@ func BenchmarkIntake(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
-			in := s.NewIntake(8, func([]byte) {})
+			in := s.NewIntake(NewRoom(8), func([]byte) {})
 			data := make([]byte, block)
 			b.SetBytes(block)
 			b.ReportAllocs()
@@ -486,5 +491,116 @@ func BenchmarkIntake(b *testing.B) {
 				n++
 			}
 		})
+	}
+}
+
+// A file that somebody else changed after we looked at it or wrote it is not
+// believed, though the record is made after that.
+func TestRecordOfAFileThatOthersChanged(t *testing.T) {
+	f := newFixture(t, shapes[1].o)
+	for _, b := range f.blocks() {
+		if err := f.store.Write(b, f.data(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have := piece.FullBitfield(f.layout.Pieces())
+	path := filepath.Join(t.TempDir(), "resume")
+	if err := f.store.SaveResume(path, have, true); err != nil {
+		t.Fatal(err)
+	}
+	if got, clean, err := f.store.LoadResume(path); err != nil || !clean || !got.Full() {
+		t.Fatalf("%v %v", clean, err)
+	}
+	i := slices.IndexFunc(f.torrent.Info.Files, func(x metainfo.File) bool { return x.Length > 2*block })
+	if err := os.Truncate(filepath.Join(f.dir, f.store.files.name(i)), 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.store.SaveResume(path, have, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.store.LoadResume(path); !errors.Is(err, ErrNoResume) {
+		t.Errorf("a truncated file is believed to be complete: %v", err)
+	}
+}
+
+// If data could not be synced the older record is not believed either.
+func TestNoRecordAfterAFailedSync(t *testing.T) {
+	f := newFixture(t, shapes[0].o)
+	have := piece.NewBitfield(f.layout.Pieces())
+	path := filepath.Join(t.TempDir(), "resume")
+	b := f.blocks()[0]
+	if err := f.store.Write(b, f.data(b)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.store.SaveResume(path, have, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range f.store.files.open { // as a disk that fails
+		h.file.Close()
+	}
+	if err := f.store.SaveResume(path, have, true); err == nil {
+		t.Error("saved without a sync")
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the older record is still there: %v", err)
+	}
+}
+
+// Of a piece that failed twice the last copy is compared, or none.
+func TestOnlyTheLastFailedCopyIsCompared(t *testing.T) {
+	for _, others := range []int{0, maxFailed} {
+		f := newFixture(t, shapes[0].o)
+		in := f.store.NewIntake(NewRoom(4), func([]byte) {})
+		i := slices.IndexFunc(f.blocks(), func(b piece.Block) bool { return f.layout.Blocks(int(b.Piece)) == 2 })
+		index := int(f.blocks()[i].Piece)
+		put := func(bad int) (o Outcome) {
+			for k := range 2 {
+				d := f.data(f.layout.Block(index, k))
+				if k == bad {
+					d[0] ^= 1
+				}
+				o = in.Put(f.layout.Block(index, k), d, nil)
+			}
+			return o
+		}
+		put(0)
+		for k := range uint32(others) { // other pieces failed meanwhile
+			in.failed[1000+k] = nil
+		}
+		put(1)
+		want := []int{1}
+		if others > 0 {
+			want = nil // there was no room to remember it
+		}
+		if o := put(-1); !o.Good || !slices.Equal(o.False, want) {
+			t.Errorf("after %d others: blames %v, want %v", others, o.False, want)
+		}
+	}
+}
+
+// Intakes that share a room hold no more together than it has.
+func TestRoomIsShared(t *testing.T) {
+	f := newFixture(t, shapes[0].o)
+	room := NewRoom(3)
+	freed, put := 0, 0
+	var all []*Intake
+	for range 4 {
+		in := f.store.NewIntake(room, func([]byte) { freed++ })
+		all = append(all, in)
+		for i := range f.layout.Pieces() {
+			if f.layout.Blocks(i) == 2 { // the second block first: it has to be held
+				in.Put(f.layout.Block(i, 1), f.data(f.layout.Block(i, 1)), nil)
+				put++
+			}
+		}
+	}
+	if put < 8 || put-freed != 3 {
+		t.Errorf("%d of %d blocks are held, there is room for 3", put-freed, put)
+	}
+	for _, in := range all {
+		in.Close()
+	}
+	if freed != put || room.left.Load() != 3 {
+		t.Errorf("%d of %d buffers came back", freed, put)
 	}
 }

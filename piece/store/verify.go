@@ -79,7 +79,7 @@ func (s *Store) fileOf(index int) (f *metainfo.File, k int) {
 // with a missing file, or one that ends early, is not; other errors of the
 // disk are returned.
 func (s *Store) Check(index int) (bool, error) {
-	in := s.NewIntake(0, func([]byte) {})
+	in := s.NewIntake(NewRoom(0), func([]byte) {})
 	d := in.draft(uint32(index))
 	if err := in.readBack(index, d); err != nil {
 		if isAbsent(err) {

@@ -135,7 +135,7 @@ func TestSubmitInsists(t *testing.T) {
 		func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 		func(w http.ResponseWriter) { fail(w, 429, Failure{Error: "busy", Reason: ReasonBusy}) },
 		func(w http.ResponseWriter) { fail(w, 503, Failure{Error: "stopping", Reason: ReasonUnavailable}) },
-		func(w http.ResponseWriter) { http.Error(w, "<html>gateway</html>", 502) },
+		func(w http.ResponseWriter) { http.Error(w, "<html>gateway</html>", http.StatusBadGateway) },
 		func(w http.ResponseWriter) { fmt.Fprint(w, `{"height": 9`) },
 		func(w http.ResponseWriter) { _ = json.NewEncoder(w).Encode(receipt) },
 	}
