@@ -103,11 +103,26 @@ func (p *purse) follow(ctx context.Context) error {
 		}
 		p.member.Height = block.Height + 1
 		for _, e := range block.Events {
-			if e.Kind == payment.EventPrice {
-				p.learnPrice(e.Price, e.Epoch)
-			} else if e.Receiver == p.account || e.Account == p.account {
-				p.tellAll(e)
+			if err := p.learn(ctx, e); err != nil {
+				return err
 			}
+		}
+	}
+	return nil
+}
+
+// learn takes one event: of the federation, or of our own coins.
+func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
+	switch e.Kind {
+	case payment.EventPrice:
+		p.learnPrice(e.Price, e.Epoch)
+	case payment.EventRevoked, payment.EventReinstated, payment.EventRoots:
+		if p.member.Refresh != nil {
+			return p.member.Refresh(ctx)
+		}
+	default:
+		if e.Receiver == p.account || e.Account == p.account {
+			p.tellAll(e)
 		}
 	}
 	return nil

@@ -23,6 +23,9 @@ type Membership struct {
 	Trust    *identity.Trust
 	Ledger   ledger.Ledger
 	Wallet   *wallet.Wallet
+	// Refresh, if set, asks the federation anew whom to trust; it is called when
+	// the ledger tells that somebody was revoked, or a root changed.
+	Refresh func(ctx context.Context) error
 	// Floor is how many units strangers are served before they pay.
 	Floor uint64
 	// Height is the first block of the ledger whose events are of interest.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -61,7 +62,36 @@ func (h home) openMember(c *cobra.Command, std stdio) (m *member, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &member{&node.Membership{Identity: id, Trust: trust, Ledger: client, Wallet: w}, client, now}, nil
+	return &member{&node.Membership{
+		Identity: id, Trust: trust, Ledger: client, Wallet: w,
+		Refresh: func(ctx context.Context) error { return refresh(ctx, client, trust) },
+	}, client, now}, nil
+}
+
+// refresh brings what is trusted up to what the federation says now.
+func refresh(ctx context.Context, client *remote.Client, trust *identity.Trust) error {
+	d, err := client.Directory(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range d.Authorities {
+		root, err := x509.ParseCertificate(a.Certificate)
+		if err != nil {
+			return err
+		}
+		if !a.Trusted {
+			trust.RemoveRoot(a.MSP, root)
+		} else if err := trust.AddRoot(a.MSP, root); err != nil {
+			return err
+		}
+	}
+	for _, r := range d.Revoked {
+		var key identity.KeyID
+		if raw, err := hex.DecodeString(r.Key); err == nil && len(raw) == len(key) {
+			trust.RevokeKey(identity.KeyID(raw))
+		}
+	}
+	return nil
 }
 
 // freshTrust asks the federation whom to believe. While it cannot be reached,
