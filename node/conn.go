@@ -156,13 +156,14 @@ func (c *conn) write() error {
 			return errClosed
 		case <-c.wake:
 		}
+		last := c.last.Load() // before the outbox is taken: what was put before closeAfter is in it
 		if out := c.takeOutbox(); len(out) > 0 {
 			if err := c.writeAll(out); err != nil {
 				return err
 			}
 			c.written(out)
 		}
-		if c.last.Load() {
+		if last {
 			return errClosed
 		}
 	}

@@ -649,6 +649,33 @@ func TestPaymentOutOfTurn(t *testing.T) {
 	}
 }
 
+// What was said before a connection ends is said, also if the peer was slow to
+// read what came before it.
+func TestLastWords(t *testing.T) {
+	g := makeGoods(t, 100, hybrid)
+	tr := add(t, startNode(t, nil), Options{Torrent: g.torrent})
+	ours, theirs := net.Pipe()
+	c := newConn(ours, 1, tr, peerwire.Limits{})
+	var writer sync.WaitGroup
+	writer.Go(func() { c.write(); c.close() })
+	c.put(peerwire.HaveMessage(1))
+	c.flush()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(theirs, first); err != nil { // the writer is in the middle of it
+		t.Fatal(err)
+	}
+	c.put(peerwire.HaveMessage(2))
+	writer.Go(c.closeAfter)
+	eventually(t, "the order to end", c.last.Load)
+	r := peerwire.NewReader(io.MultiReader(bytes.NewReader(first), theirs), nil)
+	for want := uint32(1); want <= 2; want++ {
+		if m, err := r.Next(); err != nil || m.Index != want {
+			t.Fatalf("have %d: %v, %v", want, m, err)
+		}
+	}
+	writer.Wait()
+}
+
 // A torrent that fails on disk ends with its reason.
 func TestFailureEndsTorrent(t *testing.T) {
 	g := makeGoods(t, 1<<20, hybrid)

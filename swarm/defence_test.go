@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"torrente/bencode"
+	"torrente/metainfo"
 	"torrente/peerwire"
 	"torrente/piece"
 )
@@ -457,8 +458,10 @@ func TestUnaskedBlocksAreForgiven(t *testing.T) {
 
 // Who came before the files were open is told what we have bit by bit.
 func TestManyPiecesAreToldInTurns(t *testing.T) {
-	c := makeContent(t, 16<<10, true, false, 16<<10*(announceAtOnce+10))
-	g := newStage(t, Config{Info: c.torrent.Info}, nil)
+	const pieces = announceAtOnce + 10
+	g := newStage(t, Config{Info: &metainfo.Info{
+		Raw: []byte("x"), Name: "many", HasV1: true, PieceLength: 16 << 10, Length: pieces * 16 << 10, Pieces: make([]byte, pieces*20),
+	}}, nil)
 	g.join(1, Peer{})
 	g.s.Opened(g.now, piece.FullBitfield(g.s.layout.Pieces()), nil)
 	told := map[uint32]bool{}
@@ -473,7 +476,7 @@ func TestManyPiecesAreToldInTurns(t *testing.T) {
 		t.Errorf("%d pieces are told at once", len(told))
 	}
 	g.second(1)
-	if hear(); len(told) != announceAtOnce+10 {
+	if hear(); len(told) != pieces {
 		t.Errorf("%d pieces are told in all", len(told))
 	}
 }

@@ -3,7 +3,9 @@ package swarm
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -135,6 +137,12 @@ func (z *fuzzed) take() {
 	sent := append([]Serving(nil), e.Serve...)
 	rows := append([]HashServing(nil), e.Hashes...)
 	gone := append([]Dropping(nil), e.Drop...)
+	heavy := map[PeerID]int{}
+	for i := range e.Send {
+		if Heavy(&e.Send[i].Message) {
+			heavy[e.Send[i].Peer]++
+		}
+	}
 	if n := len(e.Send); n > 5000 {
 		z.t.Errorf("one message makes us send %d", n)
 	}
@@ -150,6 +158,10 @@ func (z *fuzzed) take() {
 	}
 	for _, s := range sent {
 		z.s.Sent(z.now, s.Peer, 1, int64(s.Block.Length))
+		z.take()
+	}
+	for _, id := range slices.Sorted(maps.Keys(heavy)) {
+		z.s.Written(z.now, id, heavy[id])
 		z.take()
 	}
 	for _, h := range rows {

@@ -132,6 +132,7 @@ func (w *world) pass(d time.Duration) {
 type content struct {
 	torrent *metainfo.Torrent
 	data    []byte
+	leaves  map[[32]byte][]byte // of files, by pieces root, as far as asked for
 }
 
 // settle adds a node. It knows the torrent file unless magnet is set.
@@ -367,7 +368,13 @@ func (z *citizen) hashes(r peerwire.HashRange) []byte {
 	rng := metainfo.Range{Base: int(r.Base), Index: int(r.Index), Length: int(r.Length), ProofLayers: int(r.Proofs)}
 	row := z.content.torrent.Layers[r.Root]
 	if r.Base == 0 {
-		row = leavesOf(z.content.data[f.Offset : f.Offset+f.Length])
+		if row = z.content.leaves[r.Root]; row == nil {
+			row = leavesOf(z.content.data[f.Offset : f.Offset+f.Length])
+			if z.content.leaves == nil {
+				z.content.leaves = map[[32]byte][]byte{}
+			}
+			z.content.leaves[r.Root] = row
+		}
 	}
 	out, err := metainfo.Prove(row, f.Length, rng)
 	if err != nil {
