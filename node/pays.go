@@ -46,6 +46,7 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 		t.tasks.Go(func() {
 			if err := p.raise(t.ctx, r); err != nil {
 				t.node.cfg.Log.Warn("top up", "err", err)
+				t.tell(func(now time.Time) { t.swarm.NotRaised(now, r.Commitment) })
 			}
 		})
 	}

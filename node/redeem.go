@@ -69,6 +69,9 @@ func (m *Membership) redeem(ctx context.Context, now time.Time, claims []wallet.
 	if err != nil {
 		return Redemption{}, fmt.Errorf("redeem: %w", err)
 	}
+	if len(receipt.Items) != len(call.Redeems) {
+		return Redemption{}, fmt.Errorf("redeem: the ledger answered for %d of %d commitments: try again", len(receipt.Items), len(call.Redeems))
+	}
 	for i, code := range receipt.Items {
 		if code.Err() != nil { // it is kept, and tried again
 			delete(indexes, call.Redeems[i].Commitment)

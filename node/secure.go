@@ -37,11 +37,12 @@ const payVersion = 1
 
 // The reasons for which a payment connection ends.
 var (
-	errUnsealed   = errors.New("a message came unsealed after the connection was sealed")
-	errOutOfTurn  = errors.New("a payment message out of turn")
-	errVersion    = errors.New("another version of the payment messages")
-	errNoLedger   = errors.New("no ledger in common")
-	errSealedKind = errors.New("a message that may not be sealed")
+	errUnsealed      = errors.New("a message came unsealed after the connection was sealed")
+	errOutOfTurn     = errors.New("a payment message out of turn")
+	errVersion       = errors.New("another version of the payment messages")
+	errNoLedger      = errors.New("no ledger in common")
+	errOldCommitment = errors.New("a commitment that was used before")
+	errSealedKind    = errors.New("a message that may not be sealed")
 )
 
 // secure is the authentication of one connection, and the seal on what comes
@@ -209,7 +210,14 @@ func (s *secure) openCommit(plain []byte) (peerwire.Message, bool, error) {
 		return m, false, err
 	}
 	c, p := m.Rare.(peerwire.PayCommit), s.session.Peer()
-	return m, true, c.Commitment.VerifySignature(p.MSP, p.SPKI, c.Signature)
+	if err := c.Commitment.VerifySignature(p.MSP, p.SPKI, c.Signature); err != nil {
+		return m, false, err
+	}
+	// Links of a commitment that we have met could have been counted before.
+	if _, met := s.conn.torrent.node.cfg.Member.Wallet.Claim(c.Commitment.ID()); met {
+		return m, false, errOldCommitment
+	}
+	return m, true, nil
 }
 
 // authenticated tells the Swarm who is there.

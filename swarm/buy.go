@@ -16,6 +16,8 @@ const (
 	payAtOnce = 16
 	// trustGrowth is how many paid units earn one of credit (section 4).
 	trustGrowth = 16
+	// raisePause is how long a cap that could not be raised is left alone.
+	raisePause = 5 * time.Second
 	// prepaid is how many units are paid ahead, at most (P2).
 	prepaid = 1
 )
@@ -49,6 +51,9 @@ type purchase struct {
 	pending  int    // units here, not yet verified
 	window   uint64 // units that the seller serves unpaid, as it said
 	since    time.Time
+	// raiseAgain is when a cap may be asked for that could not be had; zero:
+	// none is waited for.
+	raiseAgain time.Time
 	// late are units that we gave up on: they are owed all the same if they
 	// come and are right.
 	late map[piece.Block]bool
@@ -197,6 +202,25 @@ func (s *Swarm) raise(p *peer, left, out uint64) {
 		more = min(uint64(all), uint64(b.deal.Cap)+uint64(b.deal.Cap+3)/4) // a top-up is a quarter at least
 	}
 	s.out.Pays.Raise = append(s.out.Pays.Raise, Raise{b.id, uint32(more)})
+}
+
+// NotRaised tells that a cap stays as it is. It is asked for again after a
+// while.
+func (s *Swarm) NotRaised(now time.Time, id payment.CommitmentID) {
+	s.input()
+	for _, p := range s.order {
+		if p.buy.deal != nil && p.buy.id == id {
+			p.buy.raiseAgain = now.Add(raisePause)
+		}
+	}
+}
+
+// tickPurchase lets a cap be asked for again that could not be had.
+func (s *Swarm) tickPurchase(now time.Time, p *peer) {
+	b := &p.buy
+	if !b.raiseAgain.IsZero() && !now.Before(b.raiseAgain) {
+		b.raising, b.raiseAgain = false, time.Time{}
+	}
 }
 
 // payAhead releases the link without which a request would not be served: what

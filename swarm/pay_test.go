@@ -258,6 +258,7 @@ func TestCheatingBuyers(t *testing.T) {
 		{"shows a false link", []peerwire.Message{commit(nil), {ID: peerwire.PayID, Rare: peerwire.Pay{Alias: 1, Index: 1}}}, 0, errLink},
 		{"pays on nothing", []peerwire.Message{link(1)}, 0, errPayUnknown},
 		{"binds an alias again", []peerwire.Message{commit(nil), commit(nil)}, 0, errPayAgain},
+		{"opens one commitment twice", []peerwire.Message{commit(nil), {ID: peerwire.PayCommitID, Rare: peerwire.PayCommit{Alias: 2, Commitment: good}}}, 0, errPayAgain},
 		{"pays at another price", other(func(k *payment.Commitment) { k.Price = 1 }), 0, errCommitment},
 		{"pays somebody else", other(func(k *payment.Commitment) { k.Receiver = payment.Account{7} }), 0, errCommitment},
 		{"pays as somebody else", other(func(k *payment.Commitment) { k.Payer = payment.Account{7} }), 0, errCommitment},
@@ -296,5 +297,59 @@ func TestCheatingBuyers(t *testing.T) {
 				t.Errorf("served %d units, want %d; dropped for %v, want %v", served, x.served, dropped, x.want)
 			}
 		})
+	}
+}
+
+// A link that comes too late to be redeemed in time counts nothing, and so
+// gets nothing.
+func TestLateLinksCountNothing(t *testing.T) {
+	chain, err := payment.NewChain(payment.Seed{1}, payment.ChainID{1}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := soldContent(t, 64<<10, 1_000_000)
+	for _, x := range []struct {
+		after  time.Duration
+		counts int
+	}{{minExpiry - lastLink - time.Second, 1}, {minExpiry - lastLink, 0}} {
+		s := New(Config{Info: c.torrent.Info, Layers: c.torrent.Layers, Pays: true, Account: payment.Account{1}})
+		h := &hostile{t: t, s: s, now: time.Unix(1e9, 0)}
+		commit := payment.Commitment{
+			Torrent: payment.TorrentID(c.torrent.Info.ID()), Payer: payment.Account{9}, Receiver: payment.Account{1},
+			Root: chain.Root(), Chain: payment.ChainID{1}, Links: 10, Price: testPrice, Epoch: 1,
+			Expiry: uint64(h.now.Add(minExpiry).Unix()),
+		}
+		s.Opened(h.now, fullOf(s), nil)
+		s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
+		s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
+		s.Authenticated(h.now, 1, payment.Account{9})
+		h.says(peerwire.Message{ID: peerwire.PayCommitID, Rare: peerwire.PayCommit{Alias: 1, Commitment: commit}})
+		s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventOpened, Commitment: commit.ID(), Cap: 10})
+		s.Take()
+		h.now = h.now.Add(x.after)
+		link, _ := chain.Link(1)
+		h.says(peerwire.Message{ID: peerwire.PayID, Rare: peerwire.Pay{Alias: 1, Index: 1, Link: link}})
+		if n := len(s.Take().Pays.Count); n != x.counts {
+			t.Errorf("after %v %d links count, want %d", x.after, n, x.counts)
+		}
+	}
+}
+
+// A cap that cannot be raised is asked for again, but not at once.
+func TestRaiseAgain(t *testing.T) {
+	s := New(Config{Info: soldContent(t, 64<<10, 1_000_000).torrent.Info, Pays: true})
+	now := time.Unix(1e9, 0)
+	s.Join(now, 1, Peer{ID: [20]byte{9}, Pay: true})
+	p := s.peers[1]
+	p.buy.deal, p.buy.id, p.buy.raising = &Deal{}, payment.CommitmentID{1}, true
+	s.NotRaised(now, payment.CommitmentID{1})
+	for _, x := range []struct {
+		at      time.Duration
+		raising bool
+	}{{raisePause - time.Second, true}, {raisePause, false}} {
+		s.tickPurchase(now.Add(x.at), p)
+		if p.buy.raising != x.raising {
+			t.Errorf("after %v: raising %v", x.at, p.buy.raising)
+		}
 	}
 }

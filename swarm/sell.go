@@ -13,6 +13,9 @@ import (
 const (
 	// minExpiry is how long a commitment must be valid for, at least.
 	minExpiry = 2 * time.Hour
+	// lastLink is how long before its expiry a commitment counts no more links:
+	// they have to be redeemed before it.
+	lastLink = 30 * time.Minute
 	// holdAfter is how long a request waits for a link before we say so;
 	// chokeAfter before the slot goes to another.
 	holdAfter  = 100 * time.Millisecond
@@ -71,7 +74,7 @@ func (s *Swarm) offer(now time.Time, p *peer) {
 func (s *Swarm) onCommit(now time.Time, p *peer, c peerwire.PayCommit) error {
 	k, sale := &c.Commitment, &p.sale
 	switch {
-	case sale.claims[c.Alias] != nil:
+	case sale.claims[c.Alias] != nil || sale.claimOf(k.ID()) != nil:
 		return errPayAgain
 	case k.Ledger != s.cfg.Ledger || k.Torrent != payment.TorrentID(s.info.ID()) || k.Payer != p.account ||
 		k.Receiver != s.cfg.Account || k.Price != s.price || k.Epoch != s.epoch && k.Epoch+1 != s.epoch ||
@@ -159,8 +162,8 @@ func (s *Swarm) onLink(now time.Time, p *peer, l peerwire.Pay) error {
 	switch {
 	case c == nil:
 		return errPayUnknown
-	case c.ended || l.Index <= c.best.Index:
-		return nil // paid before, or too late
+	case c.ended || l.Index <= c.best.Index || uint64(now.Add(lastLink).Unix()) >= c.commit.Expiry:
+		return nil // paid before, or too late to be redeemed in time
 	case l.Index > c.commit.Links || sale.counted+uint64(l.Index-c.best.Index) > sale.served+sale.owed+1:
 		return errPaidTooMuch
 	case l.Index > c.cap:

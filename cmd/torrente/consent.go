@@ -35,7 +35,9 @@ func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, t *metainf
 	if err != nil {
 		return 0, err
 	}
-	allowed = max(allowed, payment.Amount(f.payUp))
+	if c.Flags().Changed("pay-up-to") { // what was said now is what counts, less than the limit too
+		allowed = payment.Amount(f.payUp)
+	}
 	if t == nil {
 		return allowed, nil // what it costs is known when the metadata is
 	}

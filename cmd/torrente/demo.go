@@ -195,7 +195,7 @@ func (s *stage) play(size int64) (*demoFacts, error) {
 	if size >= demoRatioMin {
 		rounds = demoPairs
 	}
-	funds := units * demoPrice * rounds * 125 / 100
+	funds := (units*demoPrice*125 + 99) / 100 * rounds
 	s.tell("a federation begins, with %d coins", funds+1)
 	portal, err := s.federation(funds + 1)
 	if err != nil {
@@ -402,7 +402,7 @@ func printDemo(w io.Writer, f *demoFacts) error {
 paid          %d links, one for each 16 KiB
 redeemable    %s, by the seller's links
 redeemed      %s
-buyer has     %s, and %s frozen until the commitments expire
+buyer has     %s, and %s frozen
 seller has    %s
 ledger        %d transactions, %s minted, conserved: %s
 `, formatSize(f.Bytes), f.Seconds, f.PlainSeconds, f.LinksPaid, coins(f.RedeemableBefore), coins(f.Redeemed),
