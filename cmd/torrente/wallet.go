@@ -20,7 +20,7 @@ func newWallet(std stdio) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	passwordPersistent(c)
-	c.AddCommand(newBalance(std), newRedeem(std), newLimit(std))
+	c.AddCommand(newBalance(std), newRedeem(std), newReclaim(std), newLimit(std))
 	return c
 }
 
@@ -109,6 +109,26 @@ func newRedeem(std stdio) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
+}
+
+func newReclaim(std stdio) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reclaim",
+		Short: "take back what downloads froze and did not spend",
+		Long: "Take back what downloads froze and did not spend: at once what no seller was promised; what sellers did not\n" +
+			"redeem, when their commitments have expired, a day and half an hour after they were made.",
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withMember(c, std, func(m *member) error {
+				got, err := m.Reclaim(c.Context(), m.now())
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(std.out, "reclaimed %s\n", coins(got))
+				return err
+			})
+		},
+	}
 }
 
 func newLimit(std stdio) *cobra.Command {
