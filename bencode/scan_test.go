@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -137,11 +138,16 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// The runtime's own goroutines allocate at moments of their choosing, and
+// AllocsPerRun counts those too: the least of a few runs is the scan's own.
 func TestBombsCostNoMemory(t *testing.T) {
 	for name, b := range bombs() {
-		got := testing.AllocsPerRun(1, func() { _, _ = Span(b, Torrent) })
-		if got > 16 {
-			t.Errorf("%s: %v allocations", name, got)
+		least := math.Inf(1)
+		for range 5 {
+			least = min(least, testing.AllocsPerRun(1, func() { _, _ = Span(b, Torrent) }))
+		}
+		if least > 16 {
+			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
 }
