@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/internal/failpoint"
 	"torrente/peerwire"
 	"torrente/piece"
 	"torrente/swarm"
@@ -50,6 +51,8 @@ func (b *batch) add(m *peerwire.Message) (err error) {
 	if m.ID == peerwire.Piece {
 		return b.addBlock(m)
 	}
+	failpoint.HitIf(m.ID == peerwire.PayCommitID, "node.commit.send")
+	failpoint.HitIf(m.ID == peerwire.PayID, "node.link.send")
 	if swarm.Heavy(m) {
 		b.heavy++
 	}
@@ -93,7 +96,9 @@ func (b *batch) flush() error {
 	}
 	c := b.conn
 	c.net.SetWriteDeadline(time.Now().Add(writeTime))
+	failpoint.Hit("node.peer.write")
 	_, err := c.net.Write(b.buf)
+	failpoint.Hit("node.peer.written")
 	if b.blocks > 0 || b.heavy > 0 {
 		c.torrent.mail.post(event{kind: sent, peer: c.id, count: b.blocks, bytes: b.bytes, heavy: b.heavy})
 	}

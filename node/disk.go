@@ -54,7 +54,7 @@ func (t *Torrent) startOpening(info *metainfo.Info) {
 			t.limits = peerwire.Limits{Pieces: s.Layout().Pieces()}
 			t.startIntakes(s)
 			t.workers.Go(func() { t.serveHashes(s) })
-			t.learned = layers
+			t.learned, t.had = layers, have.Clone()
 			t.swarm.KnowLayers(layers)
 			t.swarm.Opened(now, have, nil)
 			close(t.opened)

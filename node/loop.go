@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"torrente/internal/failpoint"
 	"torrente/peerwire"
 	"torrente/swarm"
 )
@@ -39,6 +40,14 @@ func (t *Torrent) loop() {
 			t.saveNowAndThen(now)
 		}
 		t.perform(now, t.swarm.Take())
+		for len(t.answers) > 0 {
+			answers := t.answers
+			t.answers = nil
+			for _, a := range answers {
+				a(now)
+			}
+			t.perform(now, t.swarm.Take())
+		}
 		if due := t.swarm.Deadline(); due != armed {
 			armed = due
 			timer.Reset(due.Sub(now))
@@ -76,7 +85,9 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 	if e.Limits != nil {
 		t.setLimits(e)
 	}
+	failpoint.Hit("node.pays.perform")
 	t.performPays(now, &e.Pays)
+	failpoint.Hit("node.pays.performed")
 	serve := e.Serve
 	for i := range e.Send {
 		for ; len(serve) > 0 && serve[0].After <= i; serve = serve[1:] {
@@ -149,6 +160,9 @@ func (t *Torrent) noticeEnds() {
 		st := t.swarm.Status()
 		t.last.Store(&st)
 		close(t.complete)
+	}
+	if isClosed(t.complete) && t.swarm.Unsettled() == 0 && !isClosed(t.settled) {
+		close(t.settled)
 	}
 	if why := t.swarm.Stopped(); why != nil && !isClosed(t.ended) {
 		t.setErr(why)

@@ -89,6 +89,7 @@ func New(cfg Config) *Node {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if cfg.Member != nil {
 		n.purse = newPurse(n, cfg.Member)
+		n.purse.unread = n.purse.loadBooks(cfg.Now())
 		n.tasks.Go(func() { n.purse.run(n.ctx) })
 	}
 	if cfg.Listener != nil {

@@ -24,20 +24,30 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 			return
 		}
 	}
-	torrent := payment.TorrentID{}
-	if info := t.Info(); info != nil {
-		torrent = payment.TorrentID(info.ID())
+	if err := t.lend(now, e); err != nil {
+		t.setErr(err)
+		t.swarm.Stop(err)
+		return
 	}
-	for _, l := range e.Return {
-		p.giveBack(torrent, l)
+	for _, c := range e.Close {
+		t.tasks.Go(func() {
+			if err := t.closeSale(c); err != nil {
+				t.node.cfg.Log.Warn("close", "err", err)
+			}
+		})
 	}
-	for _, c := range e.Count {
-		got := p.count(now, c)
-		t.tell(func(now time.Time) { t.swarm.Counted(now, c.Peer, got.Paid, got.Recalled) })
+	if len(e.Released) > 0 {
+		t.keepCloses(e.Released)
 	}
-	for _, l := range e.Lend {
-		n := p.lend(torrent, l)
-		t.tell(func(now time.Time) { t.swarm.Leased(now, l.Peer, n) })
+	for _, a := range e.Attribute {
+		t.tasks.Go(func() {
+			a, err := t.attribute(payment.TorrentID(t.Info().ID()), a)
+			if err != nil {
+				t.fail(t.unwritten(err))
+				return
+			}
+			t.tell(func(now time.Time) { t.swarm.Attributed(now, a) })
+		})
 	}
 	for _, b := range e.Buy {
 		t.tasks.Go(func() { t.buy(b) })
@@ -59,6 +69,46 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 	}
 }
 
+// lend asks the Books, and tells the Swarm what they say once it is safe. The
+// Swarm is told after the effects at hand: they are its own until then.
+func (t *Torrent) lend(now time.Time, e *swarm.Pays) error {
+	if len(e.Leave)+len(e.Meet)+len(e.Resume)+len(e.Count)+len(e.Lend)+len(e.Return)+len(e.Hold) == 0 {
+		return nil
+	}
+	p, torrent := t.node.purse, payment.TorrentID(t.Info().ID())
+	for _, l := range e.Leave {
+		p.part(now, torrent, l)
+	}
+	for _, l := range e.Meet {
+		g := p.meet(torrent, l)
+		t.answer(func(now time.Time) { t.swarm.Met(now, l.Peer, l.Account, g.left, g.owed, g.lent) })
+	}
+	for _, r := range e.Resume {
+		k := p.kept(now, torrent, r)
+		t.answer(func(now time.Time) { t.swarm.Resumed(now, r.Peer, r.Said, k) })
+	}
+	for _, c := range e.Count {
+		got := p.count(now, c)
+		t.answer(func(now time.Time) { t.swarm.Counted(now, c, got) })
+	}
+	for _, l := range e.Return {
+		p.giveBack(torrent, l)
+	}
+	for _, l := range e.Lend {
+		l = p.lend(now, torrent, l)
+		t.answer(func(now time.Time) { t.swarm.Leased(now, l) })
+	}
+	for _, l := range e.Hold {
+		p.hold(now, torrent, l)
+	}
+	if err := p.keepUnsafe(); err != nil {
+		return t.unwritten(err)
+	}
+	return nil
+}
+
+func (t *Torrent) answer(a func(now time.Time)) { t.answers = append(t.answers, a) }
+
 // record makes facts safe, links and units in one write each.
 func (t *Torrent) record(facts []swarm.Record) error {
 	w := t.node.cfg.Member.Wallet
@@ -74,6 +124,10 @@ func (t *Torrent) record(facts []swarm.Record) error {
 			links = append(links, wallet.Paid{Commitment: r.Commitment, Claim: r.Claim})
 		case swarm.RecordOwed:
 			owed = append(owed, wallet.Delivery{Commitment: r.Commitment, Unit: r.Unit})
+		case swarm.RecordReleased:
+			if err := w.Released(r.Commitment, r.Index); err != nil {
+				return t.unwritten(err)
+			}
 		}
 	}
 	if len(links) > 0 {
@@ -99,6 +153,8 @@ func (t *Torrent) buy(b swarm.Purchase) {
 	if err != nil {
 		t.node.cfg.Log.Warn("buy", "err", err)
 		t.trouble.Store(&err)
+	} else if deal != nil {
+		t.trouble.Store(nil)
 	}
 	t.tell(func(now time.Time) { t.swarm.Bought(now, b.Peer, deal) })
 }

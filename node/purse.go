@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"torrente/payment/ledger"
 	"torrente/payment/wallet"
 	"torrente/peerwire"
-	"torrente/swarm"
 )
 
 // purse does for all torrents of a node what payment needs outside of a Swarm:
@@ -24,59 +22,39 @@ type purse struct {
 	account payment.Account
 	ledger  ledger.Ledger
 
-	mu sync.Mutex // guards the following
-	// books are about one account each, and shared by all torrents.
-	books  map[payment.Account]*payment.Book
-	price  payment.Amount
-	epoch  uint64
-	deals  map[payment.CommitmentID]*dealt
-	frozen map[payment.TorrentID]*frozen
-	alias  peerwire.Alias
-}
+	lending
 
-// dealt is a commitment of ours, and how far its cap was raised.
-type dealt struct {
-	torrent *Torrent
-	links   uint32
-	cap     uint32
-	k       uint8
-}
-
-// frozen is the intention of a torrent: coins frozen for it.
-type frozen struct {
-	mu        sync.Mutex // held while it is declared, or raised
-	intention payment.IntentionID
-	units     uint64 // that the coins suffice for, margin included
-	capped    uint64 // that caps have been promised for
-	slots     map[payment.Account]uint32
+	mu       sync.Mutex // guards the following
+	price    payment.Amount
+	epoch    uint64
+	deals    map[payment.CommitmentID]*dealt
+	frozen   map[payment.TorrentID]*frozen
+	alias    peerwire.Alias
+	watching map[payment.CommitmentID]bool // true: asked for again meanwhile
 }
 
 const (
-	// margin is how much is frozen of what is wanted, in percent: caps of
-	// several sellers overlap.
-	margin = 125
-	// firstCap is how many units a stranger's cap is, at most; all strangers
-	// together get a twentieth of what is frozen.
-	firstCap      = 64
-	strangerShare = 20
-	// dealLife is how long a commitment can be redeemed.
-	dealLife = 24 * time.Hour
 	// ledgerTime is how long a call on the ledger may take.
 	ledgerTime = 30 * time.Second
+	// keepBooksEvery is how often books are kept whose loss would cost the
+	// other side some credit, and no coin.
+	keepBooksEvery = 5 * time.Second
 )
 
 func newPurse(n *Node, m *Membership) *purse {
 	p := m.Identity.Principal()
 	return &purse{
 		node: n, member: m, account: payment.AccountOf(p.MSP, p.SPKI), ledger: m.Ledger,
-		books: map[payment.Account]*payment.Book{}, deals: map[payment.CommitmentID]*dealt{},
-		frozen: map[payment.TorrentID]*frozen{},
+		lending: newLending(), deals: map[payment.CommitmentID]*dealt{},
+		frozen: map[payment.TorrentID]*frozen{}, watching: map[payment.CommitmentID]bool{},
 	}
 }
 
 // run learns the price and then what happens on the ledger, until the node
 // ends.
 func (p *purse) run(ctx context.Context) {
+	defer p.keepAll()
+	p.node.tasks.Go(func() { p.keepBooks(ctx) })
 	for ctx.Err() == nil {
 		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
 			p.node.cfg.Log.Warn("ledger", "err", err)
@@ -120,6 +98,9 @@ func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 		if p.member.Refresh != nil {
 			return p.member.Refresh(ctx)
 		}
+	case payment.EventRefunded:
+		p.ended(e)
+		p.tellAll(e)
 	default:
 		if e.Receiver == p.account || e.Account == p.account {
 			p.tellAll(e)
@@ -131,10 +112,8 @@ func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 func (p *purse) learnPrice(price payment.Amount, epoch uint64) {
 	p.mu.Lock()
 	p.price, p.epoch = price, epoch
-	for _, b := range p.books {
-		b.SetPrice(price)
-	}
 	p.mu.Unlock()
+	p.setPrice(price)
 	p.tellAll(p.priceEvent())
 }
 
@@ -149,35 +128,6 @@ func (p *purse) tellAll(e payment.LedgerEvent) {
 	for _, t := range p.node.all() {
 		t.tell(func(now time.Time) { t.swarm.Ledger(now, e) })
 	}
-}
-
-// book is the Book about an account. mu is held.
-func (p *purse) book(them payment.Account) *payment.Book {
-	b := p.books[them]
-	if b == nil {
-		b = payment.NewBook(payment.BookConfig{Me: p.account, Them: them, Price: p.price, Floor: p.member.Floor})
-		p.books[them] = b
-	}
-	return b
-}
-
-// lend asks a Book for units.
-func (p *purse) lend(t payment.TorrentID, l swarm.Loan) uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.book(l.Account).Lease(t, l.Units)
-}
-
-func (p *purse) giveBack(t payment.TorrentID, l swarm.Loan) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.book(l.Account).Return(t, l.Units)
-}
-
-func (p *purse) count(now time.Time, c swarm.Count) payment.Counted {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.book(c.Commitment.Payer).Count(now, c.Commitment, c.Index, c.Cap)
 }
 
 // submit signs a call, keeps it in the wallet with what it reserves, and sends
@@ -211,7 +161,13 @@ func (p *purse) send(ctx context.Context, request payment.RequestID, signed *con
 	if err != nil {
 		return r, err
 	}
-	return r, errors.Join(r.Err(), p.member.Wallet.DoneSubmission(request))
+	if err := p.member.Wallet.DoneSubmission(request); err != nil {
+		return r, err
+	}
+	if len(r.Items) == 1 && r.Items[0].Err() != nil {
+		return r, r.Items[0] // it says more than that none was done
+	}
+	return r, r.Err()
 }
 
 // resend sends what was reserved before a crash, as it was.
@@ -248,183 +204,50 @@ func (n *Node) Register(ctx context.Context, info []byte) error {
 	return n.purse.ask(ctx, &contract.RegisterTorrent{Info: info})
 }
 
-// Quote is what all of a torrent costs, and what of it is frozen at most.
-type Quote struct {
-	Units         uint64
-	Price         payment.Amount // of a unit
-	Cost, Highest payment.Amount
-}
-
-// errTooDear says that a torrent costs more coins than there are.
-var errTooDear = errors.New("the torrent costs more than 64 bits can count")
-
-// Quote asks the ledger for the price.
-func (n *Node) Quote(ctx context.Context, units uint64) (q Quote, err error) {
-	a, err := n.purse.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
-	if err != nil {
-		return q, err
-	}
-	q.Units, q.Price = units, a.Ledger.Price
-	cost, ok := q.Price.Mul(units)
-	highest, ok2 := cost.Mul(margin)
-	if !ok || !ok2 {
-		return q, errTooDear
-	}
-	q.Cost, q.Highest = cost, (highest+99)/100
-	return q, nil
-}
-
-// buy opens a commitment to a seller, freezing the coins first if this is the
-// torrent's first.
-func (p *purse) buy(ctx context.Context, t *Torrent, b swarm.Purchase) (*swarm.Deal, error) {
-	torrent := payment.TorrentID(t.Info().ID())
-	f := p.intentionOf(torrent)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.units == 0 {
-		if err := p.declare(ctx, t, torrent, f, b.Units); err != nil {
-			return nil, err
-		}
-	}
-	return p.open(ctx, t, torrent, f, b)
-}
-
-func (p *purse) intentionOf(t payment.TorrentID) *frozen {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f := p.frozen[t]
-	if f == nil {
-		f = &frozen{slots: map[payment.Account]uint32{}}
-		p.frozen[t] = f
-	}
-	return f
-}
-
-// declare freezes coins for what is missing, within what the user allowed.
-func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
-	q, err := p.node.Quote(ctx, units)
-	if err != nil {
-		return err
-	}
-	if q.Highest > t.opt.PayUpTo {
-		return fmt.Errorf("%s costs up to %s coins, and %s are allowed", t.Name(), q.Highest, t.opt.PayUpTo)
-	}
-	if err := p.sweep(ctx); err != nil {
-		return err
-	}
-	request := newRequest()
-	id := payment.IntentionOf(p.ledger.ID(), p.account, torrent, request)
-	reserve := wallet.Reservation{Request: request, Intention: &wallet.Intention{
-		ID: id, Torrent: torrent, Request: request, Units: units, Coins: q.Highest,
-	}}
-	if _, err := p.submit(ctx, reserve, &contract.Declare{Torrent: torrent, Units: units, Margin: margin}); err != nil {
-		return err
-	}
-	f.intention, f.units = id, units*margin/100
-	return nil
-}
-
-// sweep adds what was earned and given to the balance, from which coins are
-// frozen.
-func (p *purse) sweep(ctx context.Context) error {
-	for {
-		a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryCredits, Account: p.account})
-		if err != nil || len(a.Credits) == 0 {
-			return err
-		}
-		var s contract.Sweep
-		for _, c := range a.Credits {
-			s.Credits = append(s.Credits, c.Tx)
-		}
-		if err := p.ask(ctx, &s); err != nil {
-			return err
-		}
-	}
-}
-
-// open makes a chain and registers its commitment with a first, small cap.
-func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase) (*swarm.Deal, error) {
-	links := uint32(min(max(b.Units, 1), payment.MaxLinks))
-	first := uint32(max(1, min(firstCap, uint64(links), f.units/strangerShare)))
-	if f.capped+uint64(first) > f.units {
-		return nil, errors.New("all coins frozen for this torrent are promised to others")
-	}
-	var id payment.ChainID
-	rand.Read(id[:])
-	seed, err := p.member.Wallet.Seed(id)
-	if err != nil {
-		return nil, err
-	}
-	chain, err := payment.NewChain(seed, id, links)
-	if err != nil {
-		return nil, err
-	}
-	price := p.priceEvent()
-	commit := payment.Commitment{
-		Ledger: p.ledger.ID(), Intention: f.intention, Torrent: torrent, Payer: p.account, Receiver: b.Account,
-		Root: chain.Root(), Chain: id, Slot: f.slots[b.Account], Links: links, Price: price.Price, Epoch: price.Epoch,
-		Expiry: uint64(p.node.cfg.Now().Add(dealLife).Unix()),
-	}
-	sig, err := commit.Sign(p.member.Identity.Key())
-	if err != nil {
-		return nil, err
-	}
-	request := newRequest()
-	reserve := wallet.Reservation{Request: request, Openings: []wallet.Opening{{
-		Commitment: commit, Signature: sig, Request: request, Cap: first,
-	}}}
-	if _, err := p.submit(ctx, reserve, &contract.OpenMany{Opens: []contract.Open{{Commitment: commit, Cap: first}}}); err != nil {
-		return nil, err
-	}
-	f.slots[b.Account]++
-	f.capped += uint64(first)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.alias++
-	p.deals[commit.ID()] = &dealt{torrent: t, links: links, cap: first}
-	return &swarm.Deal{
-		Commit: peerwire.PayCommit{Alias: p.alias, Commitment: commit, Signature: sig}, Links: chain, Cap: first,
-	}, nil
-}
-
-// raise writes a higher cap, as far as the frozen coins go.
-func (p *purse) raise(ctx context.Context, r swarm.Raise) error {
-	p.mu.Lock()
-	d := p.deals[r.Commitment]
-	p.mu.Unlock()
-	if d == nil {
-		return errors.New("a commitment that is not ours")
-	}
-	f := p.intentionOf(payment.TorrentID(d.torrent.Info().ID()))
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	cap := uint32(min(uint64(r.Cap), uint64(d.links), uint64(d.cap)+f.units-f.capped))
-	if cap <= d.cap {
-		return errors.New("all coins frozen for this torrent are promised")
-	}
-	up := contract.TopUp{Commitment: r.Commitment, K: d.k + 1, Cap: cap}
-	reserve := wallet.Reservation{Request: newRequest(), Caps: map[payment.CommitmentID]uint32{r.Commitment: cap}}
-	if _, err := p.submit(ctx, reserve, &contract.TopUpMany{TopUps: []contract.TopUp{up}}); err != nil {
-		return err
-	}
-	f.capped += uint64(cap - d.cap)
-	d.cap, d.k = cap, up.K
-	e := payment.LedgerEvent{Kind: payment.EventCap, Account: p.account, Commitment: r.Commitment, Cap: cap}
-	d.torrent.tell(func(now time.Time) { d.torrent.swarm.Ledger(now, e) })
-	return nil
-}
-
-// watch asks what the ledger knows of a commitment to us.
+// watch asks what the ledger knows of a commitment to us; once at a time,
+// however often a peer hints that there is news.
 func (p *purse) watch(ctx context.Context, t *Torrent, id payment.CommitmentID) error {
-	a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryCommitment, Commitment: id})
-	if err != nil || len(a.Commitments) == 0 {
+	p.mu.Lock()
+	_, busy := p.watching[id]
+	p.watching[id] = busy
+	p.mu.Unlock()
+	if busy {
+		return nil
+	}
+	for {
+		err := p.look(ctx, t, id)
+		p.mu.Lock()
+		again := p.watching[id]
+		if again && err == nil {
+			p.watching[id] = false
+		} else {
+			delete(p.watching, id)
+		}
+		p.mu.Unlock()
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+func (p *purse) look(ctx context.Context, t *Torrent, id payment.CommitmentID) error {
+	c, err := p.member.commitment(ctx, id)
+	if err != nil || c == nil {
 		return err // its event will come when it is registered
 	}
-	c := a.Commitments[0]
 	e := payment.LedgerEvent{Kind: payment.EventCap, Commitment: id, Cap: c.Cap}
 	if c.Settled || c.Released {
 		e.Kind = payment.EventReleased
 	}
 	t.tell(func(now time.Time) { t.swarm.Ledger(now, e) })
 	return nil
+}
+
+// commitment is what the ledger knows of one; nil: nothing.
+func (m *Membership) commitment(ctx context.Context, id payment.CommitmentID) (*contract.CommitmentInfo, error) {
+	a, err := m.Ledger.Query(ctx, contract.Query{Kind: contract.QueryCommitment, Commitment: id})
+	if err != nil || len(a.Commitments) == 0 {
+		return nil, err
+	}
+	return &a.Commitments[0], nil
 }

@@ -20,11 +20,11 @@ const refundAfter = 30 * time.Minute
 // same wallet: that would have to freeze anew.
 func (m *Membership) Reclaim(ctx context.Context, now time.Time) (sum payment.Amount, err error) {
 	for _, i := range m.Wallet.Intentions() {
-		r, err := m.call(ctx, now, &contract.Close{Intention: i.ID})
+		coins, err := m.closeIntention(ctx, now, i.ID)
 		if err != nil {
 			return sum, fmt.Errorf("reclaim: %w", err)
 		}
-		sum, _ = sum.Add(r.Coins) // a part of what was minted
+		sum, _ = sum.Add(coins) // a part of what was minted
 	}
 	for _, o := range m.Wallet.Openings() {
 		if o.Ended || uint64(now.Add(-refundAfter).Unix()) < o.Commitment.Expiry {

@@ -17,6 +17,7 @@ import (
 	"torrente/metainfo"
 	"torrente/payment"
 	"torrente/peerwire"
+	"torrente/piece"
 	"torrente/piece/store"
 	"torrente/swarm"
 	"torrente/tracker"
@@ -49,14 +50,14 @@ type Torrent struct {
 	mail   *mailbox
 	store  atomic.Pointer[store.Store] // nil until the metadata is known
 
-	// complete is closed when all pieces are verified, ended when the loop is
-	// over, failed when it was stopped by an error.
-	complete, opened, ended chan struct{}
-	cancel                  context.CancelFunc
-	ctx                     context.Context
-	tasks                   sync.WaitGroup // dials, checks and saves
-	workers                 sync.WaitGroup
-	loopDone                chan struct{}
+	// complete is closed when all pieces are verified, settled when sellers
+	// have closed besides, ended when the torrent has stopped.
+	complete, settled, opened, ended chan struct{}
+	cancel                           context.CancelFunc
+	ctx                              context.Context
+	tasks                            sync.WaitGroup // dials, checks and saves
+	workers                          sync.WaitGroup
+	loopDone                         chan struct{}
 
 	// What follows belongs to the loop.
 	swarm     *swarm.Swarm
@@ -74,11 +75,15 @@ type Torrent struct {
 	saved     savedState
 	learned   map[[32]byte][]byte // piece layers that peers told and that are saved
 	unsaved   bool                // learned has more than the file
-	damaged   atomic.Bool         // the disk failed: what was verified may be lost
+	had       *piece.Bitfield     // when the files were opened
+	// answers are what is told to the Swarm after the effects at hand.
+	answers []func(now time.Time)
+	damaged atomic.Bool // the disk failed: what was verified may be lost
 
-	mu   sync.Mutex // guards the following
-	err  error
-	info *metainfo.Info
+	mu     sync.Mutex // guards the following
+	err    error
+	info   *metainfo.Info
+	closes []payment.SignedClose // that sellers signed, to be filed
 }
 
 // newcomer is a connection whose greeting is not in its outbox yet. Its reader
@@ -96,7 +101,7 @@ func (n *Node) Add(opt Options) (*Torrent, error) {
 	t := &Torrent{
 		node: n, opt: opt, mail: newMailbox(), conns: map[swarm.PeerID]*conn{},
 		hashJobs: make(chan swarm.HashServing, swarm.MaxHashJobs),
-		complete: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
+		complete: make(chan struct{}), settled: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(n.ctx)
 	if opt.Torrent != nil {

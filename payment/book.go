@@ -20,6 +20,9 @@ const (
 	// hold and after the connection, before it is a default.
 	holdLimit = 10 * time.Minute
 	awayLimit = 24 * time.Hour
+	// markAhead is the least by which leases may grow before they are written
+	// down again.
+	markAhead = 16
 	// maxResends is how many charged, unpaid units are sent again free, a day.
 	maxResends = 16
 	// What one account may make this node remember.
@@ -29,21 +32,21 @@ const (
 
 // BookConfig holds what a seller decides.
 type BookConfig struct {
-	Me    Account // the seller, and buyer, whose book this is
+	Me    Account // the seller, whose book this is
 	Them  Account // the account that the book is about
 	Price Amount  // of a unit, in the current epoch
 	Floor uint64  // units lent to anybody, strangers too; 0: they pay ahead
 }
 
 // Book holds what all torrents and connections of one account have in common:
-// as buyer from us its debt and credit, as seller to us what we prepaid. Swarms
-// serve on credit only what the book leased them; the sum of leases and debts
+// its debt and its credit. Swarms serve on credit only what the book leased
+// them; the sum of leases and debts
 // stays within Window. Nothing resets a book but payment: it belongs to a key,
 // not to an address.
 //
-// Append writes a book down and ParseBook reads it. What a lease, a count or a
-// prepayment changed must be on disk before it is acted upon; then a crash at
-// any instruction lends nobody more than the window. One goroutine owns a book.
+// Append writes a book down and ParseBook reads it. A lease must be on disk
+// before it is acted upon: Unsafe says when it is not yet. Then a crash at any
+// instruction lends nobody more than the window. One goroutine owns a book.
 type Book struct {
 	config    BookConfig
 	credit    Amount    // coins earned from them, halved now and then
@@ -53,23 +56,23 @@ type Book struct {
 	resendDay time.Time // when the count of resends began
 	counted   map[CommitmentID]uint32
 	tabs      map[TorrentID]*tab
+	unsafe    bool // what the record on disk would get wrong was changed
 }
 
 // tab is what a book knows about one torrent. All counts are units.
 type tab struct {
-	leased  uint64    // lent to the torrent's swarm, used or not
-	debt    uint64    // served, not paid, and no swarm looks after it
-	doubt   uint64    // leased when this node died: served perhaps
-	ahead   uint64    // paid by them, not served, and no swarm looks after it
-	unpaid  []uint32  // which units the debt is for, the oldest first, as far as known
-	prepaid uint64    // paid by us, not delivered by them
-	hold    time.Time // since when their next request waits for a link; zero: it does not
-	left    time.Time // when the connection ended; zero: it has not
+	leased uint64    // lent to the torrent's swarm, used or not
+	safe   uint64    // leased and owed at most, by the record on disk
+	debt   uint64    // served, not paid, and no swarm looks after it
+	doubt  uint64    // leased when this node died: served perhaps
+	ahead  uint64    // paid by them, not served, and no swarm looks after it
+	hold   time.Time // since when their next request waits for a link; zero: it does not
+	left   time.Time // when the connection ended; zero: it has not
 }
 
 func (t *tab) owed() uint64 { return t.debt + t.doubt }
 
-func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead+t.prepaid == 0 }
+func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead == 0 }
 
 // NewBook returns the book of an account that was never met.
 func NewBook(config BookConfig) *Book {
@@ -112,6 +115,14 @@ func (b *Book) Owed() uint64 {
 	return n
 }
 
+// OwedIn returns those of one torrent.
+func (b *Book) OwedIn(torrent TorrentID) uint64 {
+	if t := b.tabs[torrent]; t != nil {
+		return t.owed()
+	}
+	return 0
+}
+
 // Leased returns the units lent to all swarms together.
 func (b *Book) Leased() uint64 {
 	var n uint64
@@ -138,6 +149,38 @@ func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 	return granted
 }
 
+// Unsafe reports whether a crash would lend more than the window, or give
+// something twice, because of what was changed since Mark. Then Mark, and keep
+// the book, before anybody hears of the change.
+func (b *Book) Unsafe() bool {
+	if b.unsafe {
+		return true
+	}
+	for _, t := range b.tabs {
+		if t.leased+t.owed() > t.safe {
+			return true
+		}
+	}
+	return false
+}
+
+// Mark begins to keep the book: the next Append writes down leases that are
+// somewhat larger, within the window, so that those that grow are not kept one
+// by one. After a crash what is marked is in doubt.
+func (b *Book) Mark() {
+	b.unsafe = false
+	room := b.Window()
+	room -= min(room, b.Owed()+b.Leased())
+	for _, torrent := range b.torrents(TorrentID{}) {
+		t := b.tabs[torrent]
+		more := min(t.leased/4+markAhead, room)
+		if t.leased == 0 {
+			more = 0
+		}
+		t.safe, room = t.leased+t.owed()+more, room-more
+	}
+}
+
 // Return takes back units that the swarm has not served on credit, or that
 // were paid since.
 func (b *Book) Return(torrent TorrentID, units uint64) {
@@ -152,9 +195,9 @@ func (b *Book) Return(torrent TorrentID, units uint64) {
 type Standing struct {
 	// Ahead is how many units were paid for and not served yet.
 	Ahead uint64
-	// Unpaid are the units that were served and that no link paid, the oldest
-	// first. They may be sent again free, as often as Resend allows.
-	Unpaid []uint32
+	// Unpaid is how many units were served that no link paid. So many may be
+	// served again free, as often as Resend allows: the first may be lost.
+	Unpaid uint64
 }
 
 // Join tells that a swarm has a connection to the account again, and hands it
@@ -164,7 +207,8 @@ func (b *Book) Join(torrent TorrentID) Standing {
 	if t == nil {
 		return Standing{}
 	}
-	s := Standing{t.ahead, slices.Clone(t.unpaid)}
+	s := Standing{t.ahead, t.owed()}
+	b.unsafe = b.unsafe || t.ahead > 0 // it is served once
 	t.left, t.ahead = time.Time{}, 0
 	b.tidy(torrent)
 	return s
@@ -177,9 +221,7 @@ func (b *Book) Leave(now time.Time, torrent TorrentID, s Standing) {
 	if t == nil {
 		return // then it had no lease either
 	}
-	n := min(uint64(len(s.Unpaid)), t.leased)
-	t.debt += n
-	t.unpaid = append(t.unpaid, s.Unpaid[uint64(len(s.Unpaid))-n:]...)
+	t.debt += min(s.Unpaid, t.leased)
 	t.ahead += s.Ahead
 	t.leased, t.hold, t.left = 0, time.Time{}, now
 	b.tidy(torrent)
@@ -214,6 +256,7 @@ func (b *Book) Resend(now time.Time) bool {
 		return false
 	}
 	b.resends++
+	b.unsafe = true
 	return true
 }
 
@@ -233,6 +276,8 @@ func (b *Book) Settle(torrent TorrentID, owed uint64) {
 	b.credit -= cost
 	t.debt += t.doubt - forgiven
 	t.doubt = 0
+	t.safe -= min(forgiven, t.safe)
+	b.unsafe = b.unsafe || forgiven > 0
 	b.tidy(torrent)
 }
 
@@ -250,12 +295,6 @@ func (b *Book) tab(torrent TorrentID) *tab {
 // tidy forgets what no longer matters of a torrent.
 func (b *Book) tidy(torrent TorrentID) {
 	t := b.tabs[torrent]
-	if t.debt == 0 {
-		t.unpaid = nil
-	}
-	if known := uint64(len(t.unpaid)); known > t.debt {
-		t.unpaid = t.unpaid[known-t.debt:] // links pay the oldest first
-	}
 	if t.owed() == 0 {
 		t.left = time.Time{}
 	}

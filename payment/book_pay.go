@@ -42,6 +42,44 @@ func (b *Book) Count(now time.Time, c *Commitment, index, registeredCap uint32) 
 	return Counted{paid, recalled}
 }
 
+// Recount takes, after a crash, a link that is on record and that the book may
+// not have counted. It earns credit, and pays debts that were known before it
+// came; what was in doubt since is not paid by it, nor is anything paid ahead.
+func (b *Book) Recount(now time.Time, c *Commitment, index, registeredCap uint32) {
+	if c.Receiver != b.config.Me || c.Payer != b.config.Them {
+		return
+	}
+	id := c.ID()
+	deepest, before := min(index, registeredCap, c.Links), b.counted[id]
+	if deepest <= before || (before == 0 && len(b.counted) >= maxCommitments) {
+		return
+	}
+	b.counted[id] = deepest
+	units := uint64(deepest - before)
+	b.earn(now, c.Price, units)
+	for _, torrent := range b.torrents(c.Torrent) {
+		t := b.tabs[torrent]
+		known := min(units, t.debt)
+		t.debt -= known
+		units -= known
+		b.tidy(torrent)
+	}
+	b.unsafe = true
+}
+
+// Paid takes units that Count said are paid for, and that the torrent's swarm
+// could not take since its connection had ended: they pay debts, and the rest
+// is served later.
+func (b *Book) Paid(torrent TorrentID, units uint64) {
+	rest := b.payDebts(torrent, units)
+	if rest == 0 {
+		return
+	}
+	if t := b.tab(torrent); t != nil {
+		t.ahead += rest
+	}
+}
+
 // Forget drops what was counted of a commitment that has ended on the ledger:
 // nothing can be counted on it again.
 func (b *Book) Forget(c CommitmentID) { delete(b.counted, c) }
@@ -74,6 +112,7 @@ func (b *Book) payDebts(first TorrentID, units uint64) uint64 {
 		doubted := min(units, t.doubt)
 		t.doubt -= doubted
 		units -= doubted
+		t.safe -= min(known+doubted, t.safe) // after a crash the links pay it again
 		b.tidy(torrent)
 		if units == 0 {
 			break
@@ -130,61 +169,14 @@ func (t *tab) due() time.Time {
 }
 
 // fail takes the credit away. The debt stays and is paid first.
-func (b *Book) fail() { b.credit, b.defaulted = 0, true }
+func (b *Book) fail() { b.credit, b.defaulted, b.unsafe = 0, true, true }
 
 // halve applies the halvings that are due. A clock that went back halves
 // nothing twice.
 func (b *Book) halve(now time.Time) {
 	for b.credit > 0 && now.Sub(b.halved) >= creditHalves {
 		b.credit /= 2
+		b.unsafe = true
 		b.halved = b.halved.Add(creditHalves)
 	}
-}
-
-// Prepay reserves units to be paid to the account before it delivers them, and
-// reports whether that is allowed: what is prepaid and not delivered, over all
-// torrents, stays within allowance (P2: one unit; in a v1 torrent the blocks
-// received of the unfinished piece).
-func (b *Book) Prepay(torrent TorrentID, units, allowance uint64) bool {
-	outstanding := b.Prepaid()
-	if outstanding > allowance || units > allowance-outstanding {
-		return false
-	}
-	t := b.tab(torrent)
-	if t == nil {
-		return false
-	}
-	t.prepaid += units
-	b.tidy(torrent)
-	return true
-}
-
-// Deliver tells that units of the torrent came from the account and verified,
-// and returns how many of them are to be paid now: those prepaid are not.
-func (b *Book) Deliver(torrent TorrentID, units uint64) uint64 {
-	t := b.tabs[torrent]
-	if t == nil {
-		return units
-	}
-	covered := min(units, t.prepaid)
-	t.prepaid -= covered
-	b.tidy(torrent)
-	return units - covered
-}
-
-// Prepaid returns the units paid to the account that it has not delivered.
-func (b *Book) Prepaid() uint64 {
-	var n uint64
-	for _, t := range b.tabs {
-		n += t.prepaid
-	}
-	return n
-}
-
-// PrepaidIn returns those of one torrent: its blocks are asked for first.
-func (b *Book) PrepaidIn(torrent TorrentID) uint64 {
-	if t := b.tabs[torrent]; t != nil {
-		return t.prepaid
-	}
-	return 0
 }

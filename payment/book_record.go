@@ -19,8 +19,7 @@ const bookVersion = 1
 // Append writes the book to b: version u8, them 32, credit u64, halved u64,
 // defaulted u8; resends u8, since u64; the number of commitments u32 and for
 // each its id 32 and index u32; the number of torrents u32 and for each its id
-// 32, leased, debt, doubt, ahead, prepaid, left u64, the number of unpaid units
-// u16 and those, u32 each. Times are seconds since 1970, 0 for none. Equal books
+// 32, leased (what Mark allows), debt, doubt, ahead, left u64. Times are seconds since 1970, 0 for none. Equal books
 // give equal bytes.
 func (b *Book) Append(out []byte) []byte {
 	be := binary.BigEndian
@@ -46,15 +45,14 @@ func (b *Book) Append(out []byte) []byte {
 
 func (t *tab) append(out []byte) []byte {
 	be := binary.BigEndian
-	for _, n := range [...]uint64{t.leased, t.debt, t.doubt, t.ahead, t.prepaid, seconds(t.left)} {
+	for _, n := range [...]uint64{t.mark(), t.debt, t.doubt, t.ahead, seconds(t.left)} {
 		out = be.AppendUint64(out, n)
-	}
-	out = be.AppendUint16(out, uint16(len(t.unpaid)))
-	for _, unit := range t.unpaid {
-		out = be.AppendUint32(out, unit)
 	}
 	return out
 }
+
+// mark is what is written of a lease: Mark made it somewhat more than it is.
+func (t *tab) mark() uint64 { return max(t.leased, t.safe-min(t.safe, t.owed())) }
 
 // ParseBook reads a book that fills data, as a node does that starts at now.
 // The swarms that had leases are gone: what they were lent is in doubt until
@@ -106,6 +104,7 @@ func (b *Book) readTabs(now time.Time, in *cryptobyte.String) bool {
 			return false
 		}
 		t.doubt, t.leased = t.doubt+t.leased, 0
+		t.safe = t.owed()
 		if t.owed() > 0 && t.left.IsZero() {
 			t.left = now
 		}
@@ -121,23 +120,15 @@ const maxTabUnits = 1 << 40
 
 func (t *tab) read(in *cryptobyte.String) bool {
 	var left uint64
-	var n uint16
-	for _, count := range [...]*uint64{&t.leased, &t.debt, &t.doubt, &t.ahead, &t.prepaid} {
+	for _, count := range [...]*uint64{&t.leased, &t.debt, &t.doubt, &t.ahead} {
 		if !in.ReadUint64(count) || *count > maxTabUnits {
 			return false
 		}
 	}
-	if !in.ReadUint64(&left) || left > MaxTime || !in.ReadUint16(&n) || uint64(n) > t.debt {
+	if !in.ReadUint64(&left) || left > MaxTime {
 		return false
 	}
 	t.left = moment(left)
-	for range n {
-		var unit uint32
-		if !in.ReadUint32(&unit) {
-			return false
-		}
-		t.unpaid = append(t.unpaid, unit)
-	}
 	return true
 }
 

@@ -119,7 +119,7 @@ func TestCountIsAbsolute(t *testing.T) {
 func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 	b := customer(4)
 	b.Lease(film, 2)
-	b.Leave(today, film, Standing{Unpaid: []uint32{7, 8}})
+	b.Leave(today, film, Standing{Unpaid: 2})
 	for _, step := range []struct {
 		after time.Duration
 		want  Amount
@@ -150,8 +150,8 @@ func TestDefaults(t *testing.T) {
 		at     time.Duration
 	}{
 		"hold":   {func(b *Book) { b.Hold(today, film) }, 10 * time.Minute},
-		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: []uint32{1}}) }, day},
-		"expiry": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: []uint32{1}}); b.Expired(film) }, 0},
+		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}) }, day},
+		"expiry": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}); b.Expired(film) }, 0},
 	} {
 		b := customer(4)
 		b.Lease(film, 3)
@@ -181,7 +181,7 @@ func TestNoDefault(t *testing.T) {
 	b.Lease(film, 3)
 	b.Hold(today, film)
 	b.Count(today.Add(9*time.Minute), c, 1, 64)
-	b.Leave(today.Add(9*time.Minute), film, Standing{Unpaid: []uint32{1, 2}})
+	b.Leave(today.Add(9*time.Minute), film, Standing{Unpaid: 2})
 	b.Join(film)
 	b.Advance(today.Add(25 * day))
 	if b.Defaulted() {
@@ -198,13 +198,13 @@ func TestNoDefault(t *testing.T) {
 func TestDebtIsPaidFirst(t *testing.T) {
 	b, c := customer(4), promise(record, 0)
 	b.Lease(film, 3)
-	b.Leave(today, film, Standing{Unpaid: []uint32{5, 6, 7}})
+	b.Leave(today, film, Standing{Unpaid: 3})
 	b.Expired(film)
 	if got := b.Count(today, c, 2, 64); got.Paid != 0 || b.Owed() != 1 || !b.Defaulted() {
 		t.Errorf("two links: %+v, %d owed", got, b.Owed())
 	}
-	if got := b.Join(film).Unpaid; len(got) != 1 || got[0] != 7 {
-		t.Errorf("unpaid %v: the oldest are paid first", got)
+	if got := b.Join(film).Unpaid; got != 1 {
+		t.Errorf("%d unpaid, want 1", got)
 	}
 	if got := b.Count(today, c, 5, 64); got.Paid != 2 || b.Owed() != 0 || b.Defaulted() {
 		t.Errorf("three links: %+v, %d owed, defaulted %v", got, b.Owed(), b.Defaulted())
@@ -282,33 +282,12 @@ func TestResends(t *testing.T) {
 	}
 }
 
-func TestPrepay(t *testing.T) {
-	b := testBook(0)
-	if !b.Prepay(film, 1, 1) || b.Prepay(film, 1, 1) || b.Prepay(record, 1, 1) {
-		t.Error("not one unit, over all torrents")
-	}
-	b = must[*Book](t)(ParseBook(today, b.config, b.Append(nil)))
-	if b.Prepay(record, 1, 1) || b.PrepaidIn(film) != 1 || b.PrepaidIn(record) != 0 {
-		t.Error("forgotten over a restart")
-	}
-	if got := b.Deliver(record, 2); got != 2 {
-		t.Errorf("another torrent: %d to pay", got)
-	}
-	if got := b.Deliver(film, 2); got != 1 || b.Prepaid() != 0 {
-		t.Errorf("%d to pay, %d prepaid", got, b.Prepaid())
-	}
-	if b.Prepay(film, math.MaxUint64, 5) || !b.Prepay(film, 5, 5) || b.Prepay(film, 1, 2) {
-		t.Error("the allowance is not the bound")
-	}
-}
-
 // One account cannot make us remember without bound (P9).
 func TestBookIsBounded(t *testing.T) {
 	b := customer(1024)
 	for i := range uint32(2 * maxTabs) {
 		id := TorrentID{byte(i), byte(i >> 8), 9}
 		b.Lease(id, 1)
-		b.Prepay(id, 1, 1<<40)
 		b.Hold(today, id)
 	}
 	for i := range uint32(2 * maxCommitments) {
@@ -326,7 +305,7 @@ func TestBookIsBounded(t *testing.T) {
 func TestParseBookRefuses(t *testing.T) {
 	b := customer(4)
 	b.Lease(film, 2)
-	b.Leave(today, film, Standing{Unpaid: []uint32{1, 2}})
+	b.Leave(today, film, Standing{Unpaid: 2})
 	good := b.Append(nil)
 	if again := must[*Book](t)(ParseBook(today, b.config, good)).Append(nil); !bytes.Equal(again, good) {
 		t.Errorf("%x became %x", good, again)
@@ -350,7 +329,7 @@ func FuzzParseBook(f *testing.F) {
 	b := customer(4)
 	b.Lease(film, 2)
 	f.Add(b.Append(nil))
-	b.Leave(today, film, Standing{Unpaid: []uint32{1, 2}})
+	b.Leave(today, film, Standing{Unpaid: 2})
 	f.Add(b.Append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := ParseBook(today, BookConfig{Me: me, Them: them, Price: 10}, data)

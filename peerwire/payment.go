@@ -76,6 +76,7 @@ const (
 	PayRefused
 	PayExpiring
 	PayClosed
+	PayClosing // said by the payer: it asks for the close
 )
 
 // PayStatus (B4) is a hint about a commitment on the ledger: alias u16 |
@@ -104,13 +105,15 @@ type PayAck struct {
 }
 
 // PayResume (B7) says where a commitment stood: commitment 32 | alias u16 |
-// index u32 | link 32 | owed u32.
+// index u32 | link 32 | owed u32 | ahead u32. The payer says it first and binds
+// the alias; the receiver answers.
 type PayResume struct {
 	Commitment payment.CommitmentID
 	Alias      Alias
 	Index      uint32
-	Link       payment.Link
-	Owed       uint32 // units served and not paid, as the sender sees it
+	Link       payment.Link // of Index; the root of index 0
+	Owed       uint32       // units served and not paid, as the sender sees it
+	Ahead      uint32       // units paid and not served, as the sender sees it
 }
 
 // PayTopUp (B8) is a hint that a higher cap was submitted: alias u16 | cap u32.
@@ -150,7 +153,7 @@ const (
 // payLimits are the largest bodies by id.
 var payLimits = map[ID]int{
 	PayHelloID: len(payMagic) + 3 + 8*maxLedgers, PayAuthID: maxPayAuth, PayTermsID: 32,
-	PayCommitID: payCommitLen, PayStatusID: 17, PayID: 38, PayAckID: 14, PayResumeID: 74,
+	PayCommitID: payCommitLen, PayStatusID: 17, PayID: 38, PayAckID: 14, PayResumeID: 78,
 	PayTopUpID: 6, PayCloseID: maxPayClose, PayHoldID: 7, PayErrorID: 4 + maxPayText,
 	PaySealedID: 1 + hashRange + 32*maxHashes + 64, // the longest message but a bitfield or metadata
 }
@@ -188,7 +191,7 @@ func appendPay(dst []byte, m *Message) ([]byte, bool) {
 	case PayResume:
 		dst = append(dst, p.Commitment[:]...)
 		dst = be.AppendUint32(be.AppendUint16(dst, uint16(p.Alias)), p.Index)
-		dst = be.AppendUint32(append(dst, p.Link[:]...), p.Owed)
+		dst = be.AppendUint32(be.AppendUint32(append(dst, p.Link[:]...), p.Owed), p.Ahead)
 	case PayTopUp:
 		dst = be.AppendUint32(be.AppendUint16(dst, uint16(p.Alias)), p.Cap)
 	case PayClose:
@@ -287,7 +290,7 @@ func (m *Message) parsePayCommit(s cryptobyte.String) bool {
 func (m *Message) parsePayStatus(s cryptobyte.String) bool {
 	var p PayStatus
 	var state uint8
-	ok := readAlias(&s, &p.Alias) && s.ReadUint8(&state) && state <= uint8(PayClosed) && s.ReadUint32(&p.Cap) &&
+	ok := readAlias(&s, &p.Alias) && s.ReadUint8(&state) && state <= uint8(PayClosing) && s.ReadUint32(&p.Cap) &&
 		s.ReadUint64(&p.Height) && s.ReadUint16(&p.Code) && s.Empty()
 	p.State = PayState(state)
 	m.Rare = p
@@ -297,7 +300,7 @@ func (m *Message) parsePayStatus(s cryptobyte.String) bool {
 func (m *Message) parsePayResume(s cryptobyte.String) bool {
 	var p PayResume
 	ok := s.CopyBytes(p.Commitment[:]) && readAlias(&s, &p.Alias) && s.ReadUint32(&p.Index) &&
-		s.CopyBytes(p.Link[:]) && s.ReadUint32(&p.Owed) && s.Empty()
+		s.CopyBytes(p.Link[:]) && s.ReadUint32(&p.Owed) && s.ReadUint32(&p.Ahead) && s.Empty()
 	m.Rare = p
 	return ok
 }

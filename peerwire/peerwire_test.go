@@ -95,8 +95,8 @@ var messages = []struct {
 	{"pay ack", Message{ID: PayAckID, Rare: PayAck{2, 17, 18, 1}}, "0000000f b6 0002 00000011 00000012 00000001"},
 	{
 		"pay resume",
-		Message{ID: PayResumeID, Rare: PayResume{fill[payment.CommitmentID](0xEE), 2, 17, fill[payment.Link](0xDD), 1}},
-		"0000004b b7 ee*32 0002 00000011 dd*32 00000001",
+		Message{ID: PayResumeID, Rare: PayResume{fill[payment.CommitmentID](0xEE), 2, 17, fill[payment.Link](0xDD), 1, 2}},
+		"0000004f b7 ee*32 0002 00000011 dd*32 00000001 00000002",
 	},
 	{"pay top-up", Message{ID: PayTopUpID, Rare: PayTopUp{2, 128}}, "00000007 b8 0002 00000080"},
 	{

@@ -16,6 +16,9 @@ const (
 	payAtOnce = 16
 	// trustGrowth is how many paid units earn one of credit (section 4).
 	trustGrowth = 16
+	// raiseAhead is for how long a cap shall last: twice the time of a ledger
+	// that is slow, and five seconds (section 4).
+	raiseAhead = 7 * time.Second
 	// raisePause is how long a cap that could not be raised is left alone.
 	raisePause = 5 * time.Second
 	// prepaid is how many units are paid ahead, at most (P2).
@@ -27,7 +30,13 @@ type Deal struct {
 	Commit peerwire.PayCommit
 	Links  Links  // of its chain
 	Cap    uint32 // registered
-	Index  uint32 // links released before
+	// Of one that the seller has met: how many links were released, and how
+	// many units are owed or paid.
+	Resumed         bool
+	Index, Verified uint32
+	// PayAhead allows a unit to be paid before it comes (P2). It is false while
+	// the seller owes us one.
+	PayAhead bool
 }
 
 // Links are the links of a chain: *payment.Chain.
@@ -38,18 +47,26 @@ type Links interface {
 // purchase is what we have from a seller. Verified units are paid soon; one
 // may be paid ahead (P2): links <= verified + 1.
 type purchase struct {
-	early   *peerwire.PayTerms // that came before we knew the torrent
-	terms   bool               // accepted
-	buying  bool               // Bought will come
-	deal    *Deal
-	id      payment.CommitmentID // of its commitment
-	agreed  bool                 // the seller knows that the commitment is registered
-	raising bool
+	early    *peerwire.PayTerms // that came before we knew the torrent
+	terms    bool               // accepted
+	indebted bool               // what we may owe was asked for
+	buying   bool               // Bought will come
+	deal     *Deal
+	id       payment.CommitmentID // of its commitment
+	agreed   bool                 // the seller knows that the commitment is registered
+	agreedAt time.Time            // when it agreed first on this connection
+	before   uint64               // verified by then
+	raising  bool
+
+	answered        bool // the seller has answered pay_resume
+	refused         bool // a commitment was refused: the next one is the last tried
+	closing, closed bool // the seller was asked to close; it has
 
 	links    uint64 // released
 	verified uint64 // units, those of earlier connections with the deal included
 	pending  int    // units here, not yet verified
 	window   uint64 // units that the seller serves unpaid, as it said
+	windowAt uint64 // links released when it said so
 	since    time.Time
 	// raiseAgain is when a cap may be asked for that could not be had; zero:
 	// none is waited for.
@@ -69,19 +86,49 @@ func (s *Swarm) onTerms(now time.Time, p *peer, t peerwire.PayTerms) error {
 		s.send(now, p, peerwire.Message{ID: peerwire.PayErrorID, Rare: peerwire.PayError{Code: PayErrorTerms, Text: "the price is not the ledger's"}})
 		return nil
 	}
-	b.terms, b.window = true, uint64(max(t.Floor, t.Window))
+	b.terms, b.window, b.windowAt = true, uint64(max(t.Floor, t.Window)), b.links
 	s.buy(p)
 	return nil
 }
 
-// buy asks for a commitment to a seller that has what we need.
+// buy asks for a commitment to a seller: one that has what we need, or that we
+// may owe something.
 func (s *Swarm) buy(p *peer) {
 	b := &p.buy
-	if !b.terms || b.buying || b.deal != nil || !p.weInterested || p.dropped || !s.cfg.Pays {
+	if !b.terms || b.buying || b.deal != nil || p.dropped || !s.cfg.Pays || s.picker == nil || b.indebted && !p.weInterested {
 		return
 	}
-	b.buying = true
-	s.out.Pays.Buy = append(s.out.Pays.Buy, Purchase{p.id, p.account, s.unitsLeft()})
+	b.buying, b.indebted = true, true
+	want := Purchase{Peer: p.id, Account: p.account}
+	if p.weInterested {
+		want.Units = s.unitsLeft()
+	}
+	s.out.Pays.Buy = append(s.out.Pays.Buy, want)
+}
+
+// onRefused takes the word of a seller that does not know a commitment: it died
+// before it had it. Nothing was paid on it then, and it is shown again.
+func (s *Swarm) onRefused(now time.Time, p *peer) {
+	b := &p.buy
+	if !b.deal.Resumed || b.refused || b.links+b.verified > 0 {
+		s.buyAgain(p)
+		return
+	}
+	b.refused = true
+	s.send(now, p, peerwire.Message{ID: peerwire.PayCommitID, Rare: b.deal.Commit})
+}
+
+// buyAgain opens a new commitment in place of one that the seller refused or
+// closed; once on a connection.
+func (s *Swarm) buyAgain(p *peer) {
+	b := &p.buy
+	b.agreed = false
+	if b.refused || !p.weInterested || p.dropped {
+		return
+	}
+	b.refused, b.buying = true, true
+	s.out.Pays.Buy = append(s.out.Pays.Buy, Purchase{p.id, p.account, s.unitsLeft(), b.id})
+	b.deal = nil
 }
 
 // payAll pays everybody what is due: a piece is whole, or this is the end.
@@ -96,12 +143,19 @@ func (s *Swarm) payAll(now time.Time) {
 	}
 }
 
-// unitsLeft is how many units are still missing.
-func (s *Swarm) unitsLeft() uint64 {
-	return uint64((s.left() + piece.BlockSize - 1) / piece.BlockSize)
+// unitsLeft is how many units are in pieces that are missing.
+func (s *Swarm) unitsLeft() (n uint64) {
+	have := s.picker.Have()
+	for i := range s.layout.Pieces() {
+		if !have.Has(i) {
+			n += uint64(s.layout.Blocks(i))
+		}
+	}
+	return n
 }
 
-// Bought brings a deal, registered on the ledger; nil: there is none to be had.
+// Bought brings a deal, registered on the ledger or on its way there; nil:
+// there is none to be had.
 func (s *Swarm) Bought(now time.Time, id PeerID, d *Deal) {
 	s.input()
 	p := s.peers[id]
@@ -113,22 +167,43 @@ func (s *Swarm) Bought(now time.Time, id PeerID, d *Deal) {
 	if d == nil {
 		return
 	}
-	b.deal, b.id, b.links, b.verified = d, d.Commit.Commitment.ID(), uint64(d.Index), uint64(d.Index)
-	s.send(now, p, peerwire.Message{ID: peerwire.PayCommitID, Rare: d.Commit})
+	b.deal, b.id, b.links, b.verified = d, d.Commit.Commitment.ID(), uint64(d.Index), uint64(d.Verified)
+	b.answered, b.closing, b.closed, b.pending = false, false, false, 0
+	b.windowAt = b.links
+	if d.Resumed {
+		s.resume(now, p)
+	} else {
+		s.send(now, p, peerwire.Message{ID: peerwire.PayCommitID, Rare: d.Commit})
+	}
 }
 
 // onStatus takes what the seller's ledger says of our commitment.
 func (s *Swarm) onStatus(now time.Time, p *peer, st peerwire.PayStatus) error {
+	if st.State == peerwire.PayClosing {
+		return s.onClosing(now, p, st.Alias)
+	}
 	b := &p.buy
 	if b.deal == nil || st.Alias != b.deal.Commit.Alias {
 		return errPayUnknown
 	}
 	switch st.State {
 	case peerwire.PayRegistered:
+		if b.closed {
+			return nil
+		}
+		if b.agreedAt.IsZero() {
+			b.agreedAt, b.before = now, b.verified
+		}
 		b.agreed = true
+		s.pay(now, p, b.verified)
 		s.refill(now, p)
-	case peerwire.PayRefused, peerwire.PayClosed:
-		b.agreed = false
+		if s.picker.Have().Full() {
+			s.askClose(now, p)
+		}
+	case peerwire.PayRefused:
+		s.onRefused(now, p)
+	case peerwire.PayClosed:
+		s.buyAgain(p)
 	}
 	return nil
 }
@@ -139,9 +214,15 @@ func (s *Swarm) capBought(now time.Time, p *peer, e payment.LedgerEvent) {
 	if b.deal == nil || b.id != e.Commitment || e.Cap <= b.deal.Cap {
 		return
 	}
-	b.deal.Cap, b.raising = e.Cap, false
+	b.deal.Cap, b.raising = min(e.Cap, b.deal.Commit.Commitment.Links), false
 	s.send(now, p, peerwire.Message{ID: peerwire.PayTopUpID, Rare: peerwire.PayTopUp{Alias: b.deal.Commit.Alias, Cap: e.Cap}})
+	if b.verified > b.links {
+		s.pay(now, p, b.verified)
+	}
 	s.refill(now, p)
+	if s.picker.Have().Full() {
+		s.askClose(now, p)
+	}
 }
 
 // onAck takes how far the seller has counted.
@@ -150,58 +231,98 @@ func (s *Swarm) onAck(now time.Time, p *peer, a peerwire.PayAck) error {
 	if b.deal == nil || a.Alias != b.deal.Commit.Alias {
 		return errPayUnknown
 	}
-	b.window = uint64(a.Window)
+	b.window, b.windowAt = uint64(a.Window), min(uint64(a.Index), b.links)
 	s.refill(now, p)
 	return nil
 }
 
-// onHold pays what is due: the seller waits for it.
+// onHold pays what is due: the seller waits for it. It serves no more unpaid
+// than it has by now, whatever we believed; so if nothing is due it waits for a
+// link ahead.
 func (s *Swarm) onHold(now time.Time, p *peer, h peerwire.PayHold) error {
 	b := &p.buy
 	if b.deal == nil || h.Alias != b.deal.Commit.Alias {
 		return errPayUnknown
 	}
-	s.pay(now, p, b.verified)
+	b.window, b.windowAt = min(uint64(h.Unpaid), b.credit()), b.links
+	if b.verified > b.links {
+		s.pay(now, p, b.verified)
+	} else if b.outstanding(p) > 0 && b.deal.PayAhead {
+		s.pay(now, p, b.verified+prepaid)
+	}
+	if b.closing {
+		b.closing = false
+		s.askClose(now, p)
+	}
 	return nil
 }
 
-// credit is how many units the seller serves unpaid: what it said, or what our
+// outstanding is how many units are asked for or being verified.
+func (b *purchase) outstanding(p *peer) uint64 { return uint64(p.asked.len() + b.pending) }
+
+// credit is how many units the seller serves unpaid: what it said, and what our
 // links have earned since (section 4).
 func (b *purchase) credit() uint64 {
-	return min(max(b.window, b.links/trustGrowth), payment.MaxWindow)
+	return min(b.window+(b.links-min(b.links, b.windowAt))/trustGrowth, payment.MaxWindow)
+}
+
+// ahead is how many units may be paid for before they come.
+func (b *purchase) ahead() uint64 {
+	if b.deal.PayAhead || b.links > b.verified {
+		return prepaid
+	}
+	return 0
 }
 
 // affordable is how many more units may be asked of a peer: within its window,
 // one ahead, and the cap.
-func (s *Swarm) affordable(p *peer) int {
-	if !s.sold {
-		return maxDepth
-	}
+func (s *Swarm) affordable(now time.Time, p *peer) int {
 	b := &p.buy
 	if b.deal == nil || !b.agreed {
 		return 0
 	}
-	out := uint64(p.asked.len() + b.pending)
-	window := b.credit() + prepaid
+	out := b.outstanding(p)
+	window := b.credit() + b.ahead()
 	cap := uint64(b.deal.Cap) - min(uint64(b.deal.Cap), b.verified)
-	s.raise(p, cap, out)
+	s.raise(now, p, cap, out)
 	room := min(window, cap)
 	return int(room - min(room, out))
 }
 
-// raise asks for a higher cap before the cap is reached.
-func (s *Swarm) raise(p *peer, left, out uint64) {
+// raise asks for a higher cap before the cap is reached: one that lasts for
+// raiseAhead at the rate seen so far, and leaves to other sellers their share.
+// Who has delivered nothing has to do with its first cap.
+func (s *Swarm) raise(now time.Time, p *peer, left, out uint64) {
 	b := &p.buy
-	all := b.deal.Commit.Commitment.Links
-	if b.raising || b.deal.Cap >= all || left > out+uint64(b.deal.Cap)/2 {
+	cap, all := uint64(b.deal.Cap), uint64(b.deal.Commit.Commitment.Links)
+	soon := b.soon(now)
+	if b.raising || cap >= all || b.verified == 0 || left > out+max(cap, soon)/2 {
 		return
 	}
+	want := s.unitsLeft()
+	share := b.verified + out + (want+want/4)/uint64(max(1, s.sellers()))
+	more := min(max(2*cap, b.verified+out+soon), share)
+	more = min(max(more, cap+(cap+3)/4), all) // a top-up is a quarter at least
 	b.raising = true
-	more := min(uint64(all), 2*uint64(b.deal.Cap), b.verified+s.unitsLeft())
-	if more < uint64(b.deal.Cap)+uint64(b.deal.Cap+3)/4 {
-		more = min(uint64(all), uint64(b.deal.Cap)+uint64(b.deal.Cap+3)/4) // a top-up is a quarter at least
-	}
 	s.out.Pays.Raise = append(s.out.Pays.Raise, Raise{b.id, uint32(more)})
+}
+
+// soon is how many units come in raiseAhead, at the rate since the seller
+// agreed.
+func (b *purchase) soon(now time.Time) uint64 {
+	took := max(now.Sub(b.agreedAt), time.Millisecond)
+	rate := float64(b.verified-min(b.verified, b.before)) / took.Seconds()
+	return min(uint64(rate*raiseAhead.Seconds()), payment.MaxLinks)
+}
+
+// sellers is how many we are buying from.
+func (s *Swarm) sellers() (n int) {
+	for _, p := range s.order {
+		if p.buy.deal != nil && p.buy.agreed && !p.dropped {
+			n++
+		}
+	}
+	return n
 }
 
 // NotRaised tells that a cap stays as it is. It is asked for again after a
@@ -230,9 +351,9 @@ func (s *Swarm) payAhead(now time.Time, p *peer, more int) {
 	if !s.sold || b.deal == nil || more == 0 {
 		return
 	}
-	asked := b.verified + uint64(p.asked.len()+b.pending)
+	asked := b.verified + b.outstanding(p)
 	if need := asked - min(asked, b.credit()); need > b.links {
-		s.pay(now, p, min(need, b.verified+prepaid))
+		s.pay(now, p, min(need, b.verified+b.ahead()))
 	}
 }
 
@@ -247,10 +368,13 @@ func (s *Swarm) arrived(p *peer) {
 // before anything says that we have it.
 func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 	k := &p.buy
-	if !s.sold || k.deal == nil {
+	if !s.sold {
 		return
 	}
-	k.pending--
+	k.pending = max(0, k.pending-1)
+	if k.deal == nil || k.closed {
+		return // it was refused, or closed, meanwhile: nobody can be paid
+	}
 	k.verified++
 	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: k.id, Unit: s.unitOf(b)})
 	if k.verified <= k.links {
@@ -303,13 +427,16 @@ func (s *Swarm) late(now time.Time, p *peer, m *peerwire.Message) bool {
 // spoiledUnit takes back a unit that was false: it is not owed.
 func (s *Swarm) spoiledUnit(p *peer) {
 	if s.sold {
-		p.buy.pending--
+		p.buy.pending = max(0, p.buy.pending-1)
 	}
 }
 
 // pay releases the link that pays all units up to a number.
 func (s *Swarm) pay(now time.Time, p *peer, units uint64) {
 	b := &p.buy
+	if !b.agreed {
+		return // it could not be counted
+	}
 	units = min(units, uint64(b.deal.Cap))
 	if units <= b.links {
 		return
@@ -319,8 +446,14 @@ func (s *Swarm) pay(now time.Time, p *peer, units uint64) {
 		return
 	}
 	s.totals.Paid += units - b.links
-	b.links, b.since = units, time.Time{}
+	s.released(b, units)
 	s.send(now, p, peerwire.Message{ID: peerwire.PayID, Rare: peerwire.Pay{Alias: b.deal.Commit.Alias, Index: uint32(units), Link: link}})
+}
+
+// released notes how deep the link is that the seller has.
+func (s *Swarm) released(b *purchase, index uint64) {
+	b.links, b.since = index, time.Time{}
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordReleased, Commitment: b.id, Index: uint32(index)})
 }
 
 // advancePurchase pays what has waited long enough.

@@ -9,8 +9,8 @@ import (
 	"torrente/piece"
 )
 
-// This file, sell.go and buy.go are all of a Swarm that knows of payment. In a
-// torrent that is free nothing in them happens.
+// This file, sell.go, buy.go, resume.go and close.go are all of a Swarm that
+// knows of payment. In a torrent that is free nothing in them happens.
 
 // plainShare is the part of the connections, one in four, that peers which
 // cannot pay may have of a sold torrent: they get metadata and hashes, and no
@@ -39,6 +39,7 @@ type Record struct {
 	Claim      payment.Claim       // RecordLink
 	Commit     *peerwire.PayCommit // RecordCommitment
 	Unit       uint32              // RecordOwed: its number in the torrent
+	Index      uint32              // RecordReleased: the deepest link that was sent
 }
 
 // RecordKind says which fact.
@@ -49,6 +50,7 @@ const (
 	RecordCommitment RecordKind = iota // we were given a commitment: fsync
 	RecordLink                         // we were given a link: write
 	RecordOwed                         // a unit came and is right: write
+	RecordReleased                     // we send a link: no hurry, the seller shows it to us
 )
 
 // Count is a link to be counted in the account's Book: Counted follows.
@@ -56,6 +58,10 @@ type Count struct {
 	Peer       PeerID
 	Commitment *payment.Commitment
 	Index, Cap uint32
+	// Resumed links are for units served on earlier connections: no more than
+	// Ahead of them are still to be served.
+	Resumed bool
+	Ahead   uint32
 }
 
 // Loan asks the account's Book for units to serve unpaid, or gives some back.
@@ -63,13 +69,25 @@ type Loan struct {
 	Peer    PeerID
 	Account payment.Account
 	Units   uint64
+	// Again asks for a unit that was charged, and may have been lost on its
+	// way, to be served again free.
+	Again bool
+}
+
+// Parting hands the account's Book what a connection leaves behind.
+type Parting struct {
+	Peer    PeerID
+	Account payment.Account
+	payment.Standing
 }
 
 // Purchase asks for a commitment to an account: Bought follows.
 type Purchase struct {
 	Peer    PeerID
 	Account payment.Account
-	Units   uint64 // that it could give us
+	Units   uint64 // that are missing; 0: what is owed is to be paid
+	// Refused is a commitment that the seller does not know, or has ended.
+	Refused payment.CommitmentID
 }
 
 // Raise asks for a higher cap of a commitment of ours: the ledger's event
@@ -79,22 +97,47 @@ type Raise struct {
 	Cap        uint32 // units
 }
 
+// Resume asks for what was kept of a commitment to us: Resumed follows.
+type Resume struct {
+	Peer    PeerID
+	Account payment.Account
+	Said    peerwire.PayResume
+}
+
+// Ending asks for a signed close of a commitment to us: Closed follows.
+type Ending struct {
+	Peer       PeerID
+	Commitment payment.CommitmentID
+	Final      uint32
+}
+
 // Pays is what a Swarm wants done about payment.
 type Pays struct {
 	Record []Record
+	Meet   []Loan // Met follows
+	Resume []Resume
+	Count  []Count
 	Lend   []Loan // Leased follows
 	Return []Loan
-	Count  []Count
+	Hold   []Loan // their next request waits for a link
+	Leave  []Parting
+	Close  []Ending
 	Buy    []Purchase
 	Raise  []Raise
+	// Attribute asks for units that are on disk and owed to nobody: Attributed
+	// follows. A seller says that it served them.
+	Attribute []Attribution
+	// Released are closes that sellers signed of our commitments.
+	Released []payment.SignedClose
 	// Watch are commitments of which the ledger is asked: Ledger follows.
 	Watch []payment.CommitmentID
 }
 
 func (p *Pays) reset() {
 	*p = Pays{
-		Record: p.Record[:0], Lend: p.Lend[:0], Return: p.Return[:0], Count: p.Count[:0],
-		Buy: p.Buy[:0], Raise: p.Raise[:0], Watch: p.Watch[:0],
+		Record: p.Record[:0], Meet: p.Meet[:0], Resume: p.Resume[:0], Count: p.Count[:0], Lend: p.Lend[:0],
+		Return: p.Return[:0], Hold: p.Hold[:0], Leave: p.Leave[:0], Close: p.Close[:0], Buy: p.Buy[:0],
+		Raise: p.Raise[:0], Attribute: p.Attribute[:0], Released: p.Released[:0], Watch: p.Watch[:0],
 	}
 }
 
@@ -122,10 +165,7 @@ func (s *Swarm) Authenticated(now time.Time, id PeerID, account payment.Account)
 		}
 	}
 	p.account = account
-	if s.cfg.Pays {
-		p.sale.asking = true
-		s.out.Pays.Lend = append(s.out.Pays.Lend, Loan{id, account, lendAtOnce})
-	}
+	s.meet(p)
 	if p.interested {
 		s.unchokeIfFree(now, p)
 	}
@@ -180,6 +220,10 @@ func (s *Swarm) onPay(now time.Time, p *peer, m *peerwire.Message) error {
 		return s.onTopUp(p, r)
 	case peerwire.PayHold:
 		return s.onHold(now, p, r)
+	case peerwire.PayResume:
+		return s.onResume(now, p, r)
+	case peerwire.PayClose:
+		return s.onClose(now, p, r)
 	}
 	return nil // what later versions say besides
 }

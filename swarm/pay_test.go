@@ -1,6 +1,10 @@
 package swarm
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"slices"
 	"testing"
 	"time"
@@ -47,11 +51,24 @@ func (l *fakeLedger) tell(id payment.CommitmentID) {
 
 // settleMember adds a node that can pay, with an account of its own.
 func (w *world) settleMember(name string, c *content, l *fakeLedger, cfg Config, complete, magnet bool) *citizen {
-	cfg.Pays, cfg.Account = true, payment.Account{byte(len(w.nodes) + 1)}
+	key, spki := testKey(w.t)
+	cfg.Pays, cfg.Account = true, payment.AccountOf("org", spki)
 	z := w.settle(name, c, cfg, complete, magnet)
-	z.ledger, z.books = l, map[payment.Account]*payment.Book{}
+	z.ledger, z.books, z.wallet, z.key, z.spki = l, map[payment.Account]*payment.Book{}, newFakeWallet(), key, spki
 	z.s.Ledger(w.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
 	return z
+}
+
+func testKey(t testing.TB) (*ecdsa.PrivateKey, []byte) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, spki
 }
 
 func (z *citizen) book(a payment.Account) *payment.Book {
@@ -70,20 +87,54 @@ func (z *citizen) performPays(e *Pays) {
 		switch r.Kind {
 		case RecordOwed:
 			z.owed++
+			z.wallet.owed[r.Commitment]++
+		case RecordCommitment:
+			z.wallet.claims[r.Commitment] = &Kept{Commitment: r.Commit.Commitment, Best: r.Commit.Commitment.Start()}
+		case RecordReleased:
+			z.wallet.released[r.Commitment] = r.Index
 		case RecordLink:
 			z.redeemable[r.Commitment] = r.Claim.Index
+			z.wallet.claims[r.Commitment].Best = r.Claim
 		}
 	}
+	for _, m := range e.Meet {
+		book := z.book(m.Account)
+		left, owed, n := book.Join(torrent), book.Owed(), book.Lease(torrent, m.Units)
+		z.w.after(0, func() { z.s.Met(z.w.now, m.Peer, m.Account, left, owed, n); z.perform() })
+	}
+	for _, r := range e.Resume {
+		kept := z.resumed(r)
+		z.w.after(0, func() { z.s.Resumed(z.w.now, r.Peer, r.Said, kept); z.perform() })
+	}
+	for _, c := range e.Count {
+		got := z.book(c.Commitment.Payer).Count(z.w.now, c.Commitment, c.Index, c.Cap)
+		z.w.after(0, func() { z.s.Counted(z.w.now, c, got); z.perform() })
+	}
 	for _, l := range e.Lend {
-		n := z.book(l.Account).Lease(torrent, l.Units)
-		z.w.after(0, func() { z.s.Leased(z.w.now, l.Peer, n); z.perform() })
+		book := z.book(l.Account)
+		if !l.Again {
+			l.Units = book.Lease(torrent, l.Units)
+		} else if !book.Resend(z.w.now) {
+			l.Units = 0
+		}
+		z.w.after(0, func() { z.s.Leased(z.w.now, l); z.perform() })
 	}
 	for _, l := range e.Return {
 		z.book(l.Account).Return(torrent, l.Units)
 	}
-	for _, c := range e.Count {
-		got := z.book(c.Commitment.Payer).Count(z.w.now, c.Commitment, c.Index, c.Cap)
-		z.w.after(0, func() { z.s.Counted(z.w.now, c.Peer, got.Paid, got.Recalled); z.perform() })
+	for _, l := range e.Leave {
+		z.book(l.Account).Leave(z.w.now, torrent, l.Standing)
+	}
+	for _, c := range e.Close {
+		z.w.after(time.Millisecond, func() { z.close(c) })
+	}
+	for _, c := range e.Released {
+		z.closes = append(z.closes, c)
+		for account, d := range z.wallet.deals {
+			if d.Commit.Commitment.ID() == c.Commitment {
+				delete(z.wallet.deals, account)
+			}
+		}
 	}
 	for _, b := range e.Buy {
 		z.w.after(z.ledger.delay, func() { z.deal(b) })
@@ -96,8 +147,62 @@ func (z *citizen) performPays(e *Pays) {
 	}
 }
 
-// deal opens a commitment for a purchase.
+// fakeWallet keeps what package wallet keeps.
+type fakeWallet struct {
+	claims   map[payment.CommitmentID]*Kept
+	deals    map[payment.Account]*Deal // the last with each seller
+	released map[payment.CommitmentID]uint32
+	owed     map[payment.CommitmentID]uint32
+}
+
+func newFakeWallet() *fakeWallet {
+	return &fakeWallet{
+		map[payment.CommitmentID]*Kept{},
+		map[payment.Account]*Deal{},
+		map[payment.CommitmentID]uint32{},
+		map[payment.CommitmentID]uint32{},
+	}
+}
+
+// resumed looks up what a buyer names again.
+func (z *citizen) resumed(r Resume) *Kept {
+	k := z.wallet.claims[r.Said.Commitment]
+	if k == nil || k.Commitment.Payer != r.Account {
+		return nil
+	}
+	book := z.book(r.Account)
+	book.Settle(k.Commitment.Torrent, uint64(r.Said.Owed))
+	out := *k
+	out.Owed = book.Owed()
+	return &out
+}
+
+// close signs, with what is a signature to a Swarm that is not asked to check.
+func (z *citizen) close(c Ending) {
+	signed, err := payment.Close{Commitment: c.Commitment, Final: c.Final}.Sign(z.key, "org", z.spki)
+	if err != nil {
+		z.w.t.Fatal(err)
+	}
+	z.wallet.claims[c.Commitment].Close = &signed
+	z.s.Closed(z.w.now, c.Peer, signed)
+	z.perform()
+}
+
+// deal opens a commitment for a purchase, or goes on with the last one.
 func (z *citizen) deal(b Purchase) {
+	if d := z.wallet.deals[b.Account]; d != nil && d.Commit.Commitment.ID() != b.Refused {
+		id := d.Commit.Commitment.ID()
+		again := *d
+		again.Resumed, again.Index, again.Verified, again.Cap = true, z.wallet.released[id], z.wallet.owed[id], z.ledger.caps[id]
+		z.s.Bought(z.w.now, b.Peer, &again)
+		z.perform()
+		return
+	}
+	if b.Units == 0 {
+		z.s.Bought(z.w.now, b.Peer, nil)
+		z.perform()
+		return
+	}
 	z.last++
 	chain, err := payment.NewChain(payment.Seed{z.last, z.s.cfg.Account[0]}, payment.ChainID{z.last}, 1<<12)
 	if err != nil {
@@ -110,7 +215,9 @@ func (z *citizen) deal(b Purchase) {
 	}
 	first := uint32(min(8, b.Units))
 	z.deals = append(z.deals, commit.ID())
-	z.s.Bought(z.w.now, b.Peer, &Deal{Commit: peerwire.PayCommit{Alias: peerwire.Alias(z.last), Commitment: commit}, Links: chain, Cap: first})
+	d := &Deal{Commit: peerwire.PayCommit{Alias: peerwire.Alias(z.last), Commitment: commit}, Links: chain, Cap: first, PayAhead: true}
+	z.wallet.deals[b.Account] = d
+	z.s.Bought(z.w.now, b.Peer, d)
 	z.ledger.register(commit.ID(), first)
 	z.perform()
 }
@@ -274,7 +381,7 @@ func TestCheatingBuyers(t *testing.T) {
 			s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
 			s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
 			s.Authenticated(h.now, 1, payment.Account{9})
-			s.Leased(h.now, 1, 0)
+			s.Met(h.now, 1, payment.Account{9}, payment.Standing{}, 0, 0)
 			h.says(peerwire.Of(peerwire.Interested))
 			served, dropped := 0, error(nil)
 			for _, m := range x.says {
@@ -289,7 +396,7 @@ func TestCheatingBuyers(t *testing.T) {
 					s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventOpened, Commitment: good.ID(), Cap: 1000})
 				}
 				for _, k := range counts {
-					s.Counted(h.now, 1, uint64(k.Index), 0)
+					s.Counted(h.now, k, payment.Counted{Paid: uint64(k.Index)})
 					served += len(s.Take().Serve)
 				}
 			}
@@ -351,5 +458,99 @@ func TestRaiseAgain(t *testing.T) {
 		if p.buy.raising != x.raising {
 			t.Errorf("after %v: raising %v", x.at, p.buy.raising)
 		}
+	}
+}
+
+// Connections break again and again, and each side forgets what it did not
+// keep: all units are paid once, on one commitment for each seller, nothing is
+// lent twice, and at the end every seller has closed.
+func TestBrokenConnections(t *testing.T) {
+	for seed := range uint64(8) {
+		w := newWorld(t, seed)
+		c := soldContent(t, 32<<10, 3_000_000)
+		l := newFakeLedger(w)
+		a := w.settleMember("seller a", c, l, Config{}, true, false)
+		b := w.settleMember("seller b", c, l, Config{Floor: 1}, true, false)
+		buyer := w.settleMember("buyer", c, l, Config{}, false, false)
+		var cut func()
+		cut = func() {
+			for id := range buyer.links {
+				if w.rnd.IntN(2) == 0 {
+					buyer.hangUp(id, errSilent)
+				}
+			}
+			w.after(50*time.Millisecond, func() {
+				for _, seller := range []*citizen{a, b} {
+					if !buyer.s.Complete() && !buyer.connected(seller) {
+						buyer.meet(seller)
+					}
+				}
+			})
+			if !buyer.s.Complete() {
+				w.after(time.Duration(300+w.rnd.IntN(3000))*time.Millisecond, cut)
+			}
+		}
+		buyer.meet(a)
+		buyer.meet(b)
+		w.after(time.Second, cut)
+		w.run(60*time.Minute, buyer.s.Complete)
+		for _, seller := range []*citizen{a, b} { // what a broken connection left unpaid
+			if !buyer.connected(seller) {
+				buyer.meet(seller)
+			}
+		}
+		w.pass(5 * time.Second)
+		units := int(c.torrent.Info.Units())
+		if buyer.owed < units || buyer.owed > units+maxDepth {
+			t.Errorf("seed %d: %d units, %d owed", seed, units, buyer.owed)
+		}
+		if len(buyer.deals) > 2 {
+			t.Errorf("seed %d: %d commitments were opened to two sellers", seed, len(buyer.deals))
+		}
+		var redeemable uint32
+		for _, seller := range []*citizen{a, b} {
+			redeemable += seller.total()
+			if owes := seller.book(buyer.s.cfg.Account).Owed(); owes > seller.book(buyer.s.cfg.Account).Window() {
+				t.Errorf("seed %d: %s lent %d units, more than its window", seed, seller.name, owes)
+			}
+		}
+		if int(redeemable) < buyer.owed || int(redeemable) > buyer.owed+2 {
+			t.Errorf("seed %d: %d units are owed, and %d redeemable", seed, buyer.owed, redeemable)
+		}
+	}
+}
+
+// connected reports whether a connection to another is open.
+func (z *citizen) connected(o *citizen) bool {
+	for _, l := range z.links {
+		if l.other == o && !l.closed {
+			return true
+		}
+	}
+	return false
+}
+
+// A buyer that is complete has the sellers' closes before it leaves.
+func TestCloseAtTheEnd(t *testing.T) {
+	w := newWorld(t, 3)
+	c := soldContent(t, 64<<10, 700_000)
+	l := newFakeLedger(w)
+	seller := w.settleMember("seller", c, l, Config{}, true, false)
+	buyer := w.settleMember("buyer", c, l, Config{}, false, false)
+	buyer.meet(seller)
+	w.run(5*time.Minute, buyer.s.Complete)
+	w.pass(time.Second)
+	units := uint32(c.torrent.Info.Units())
+	if len(buyer.closes) != 1 || buyer.closes[0].Final != units {
+		t.Fatalf("closes %+v, want one at %d", buyer.closes, units)
+	}
+	if err := buyer.closes[0].Verify(seller.s.cfg.Account); err != nil {
+		t.Error(err)
+	}
+	if n := buyer.s.Unsettled(); n != 0 {
+		t.Errorf("%d commitments are unsettled", n)
+	}
+	if buyer.connected(seller) {
+		t.Error("two seeds stay connected")
 	}
 }

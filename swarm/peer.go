@@ -115,8 +115,6 @@ func (r *requests) push(b piece.Block) {
 	r.list = append(r.list, b)
 }
 
-func (r *requests) peek() piece.Block { return r.list[r.head] }
-
 func (r *requests) pop() piece.Block {
 	b := r.list[r.head]
 	if r.head++; r.head == len(r.list) {

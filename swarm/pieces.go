@@ -159,9 +159,10 @@ func (s *Swarm) addPiece(p *peer, i int) {
 	s.picker.Announced(i)
 }
 
-// checkBothSeeds ends connections in which neither side can want anything.
+// checkBothSeeds ends connections in which neither side can want anything, and
+// no commitment waits for its close.
 func (s *Swarm) checkBothSeeds(p *peer) error {
-	if s.picker.Have().Full() && p.has.Full() && s.layout.Pieces() > 0 {
+	if s.picker.Have().Full() && p.has.Full() && s.layout.Pieces() > 0 && !p.settling() {
 		return errBothSeeds
 	}
 	return nil
@@ -171,6 +172,9 @@ func (s *Swarm) checkBothSeeds(p *peer) error {
 func (s *Swarm) completed(now time.Time, index int) {
 	s.picker.Completed(index)
 	s.totals.Verified += s.layout.Size(index)
+	if s.picker.Have().Full() {
+		s.askCloses(now)
+	}
 	for _, p := range s.snapshot() {
 		if p.has == nil || p.dropped {
 			continue
@@ -196,6 +200,7 @@ func (s *Swarm) updateInterest(now time.Time, p *peer) {
 	if want {
 		s.send(now, p, peerwire.Of(peerwire.Interested))
 		s.buy(p)
+		s.trees.advance(s, now) // it may tell the leaves that are waited for
 		s.refill(now, p)
 	} else {
 		s.send(now, p, peerwire.Of(peerwire.NotInterested))

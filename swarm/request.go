@@ -40,7 +40,7 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	depth := min(p.depth, p.ext.reqq)
 	due := depth - p.asked.len()
 	if s.sold {
-		due = min(due, s.affordable(p))
+		due = min(due, s.affordable(now, p))
 		depth = min(depth, p.asked.len()+due)
 	}
 	if due <= 0 || due < depth/4 {

@@ -31,14 +31,18 @@ const (
 // sale is what a buyer has from us. A unit is handed on if a link has paid for
 // it, or else if the account's Book lent it (P1): served + 1 <= P + W.
 type sale struct {
-	claims map[peerwire.Alias]*claim
-	ahead  uint64   // units that links paid for and that were not served
-	lease  uint64   // units lent by the Book, not used
-	unpaid []uint32 // units served on what was lent, the oldest first
-	asking bool     // the Book was asked to lend
-	again  bool     // units were given back since: what it answers is out of date
-	met    bool     // the Book has said what it lends at first
-	owed   uint64   // units that it owed when it came: links for them come without service
+	claims   map[peerwire.Alias]*claim
+	meeting  bool   // the Book was asked for what was left over
+	met      bool   // and has answered
+	over     bool   // the Book has it back
+	ahead    uint64 // units that links paid for and that were not served
+	lease    uint64 // units lent by the Book, not used
+	unpaid   uint64 // units served on what was lent
+	asking   bool   // the Book was asked to lend
+	again    bool   // units were given back since: what it answers is out of date
+	owed     uint64 // units that it owed when it came: links for them come without service
+	resuming int    // commitments that the wallet was asked for
+	resend   uint64 // of those, as many may be served again free, the Book willing
 
 	served, counted uint64 // units handed on, and links accepted, of this connection
 	stalled         time.Time
@@ -56,6 +60,49 @@ type claim struct {
 	best   payment.Claim
 	early  *peerwire.Pay // a link beyond the cap, until the ledger tells of a higher one
 	ended  bool
+	// closing means that we are about to sign its close, closed that it was
+	// sent.
+	closing, closed bool
+
+	// Of one that was met on an earlier connection: unproven is how far the buyer says it has paid, and unserved how many of
+	// those units it did not get, until the link is counted.
+	unproven *peerwire.Pay
+	unserved uint32
+}
+
+// meet asks the Book what earlier connections left over, once there is
+// something to sell.
+func (s *Swarm) meet(p *peer) {
+	if !s.cfg.Pays || !s.sold || s.picker == nil || p.account.IsZero() || p.dropped || p.sale.meeting {
+		return
+	}
+	p.sale.meeting = true
+	s.out.Pays.Meet = append(s.out.Pays.Meet, Loan{Peer: p.id, Account: p.account, Units: lendAtOnce})
+}
+
+// Met tells what was left over with an account, how many units it owes in all
+// torrents, and what the Book lends at first.
+func (s *Swarm) Met(now time.Time, id PeerID, account payment.Account, left payment.Standing, owed, lease uint64) {
+	s.input()
+	p := s.peers[id]
+	if p == nil || p.sale.over {
+		s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{id, account, payment.Standing{Ahead: left.Ahead}})
+		return
+	}
+	sale := &p.sale
+	sale.met, sale.ahead, sale.resend, sale.owed, sale.lease = true, left.Ahead, left.Unpaid, owed, lease
+	s.offer(now, p)
+	s.feed(p)
+}
+
+// part hands the Book what a connection leaves behind, once.
+func (s *Swarm) part(p *peer) {
+	sale := &p.sale
+	if !sale.meeting || sale.over {
+		return
+	}
+	sale.over = true
+	s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{p.id, p.account, payment.Standing{Ahead: sale.ahead, Unpaid: sale.unpaid}})
 }
 
 // offer sends our terms, first and whenever they change.
@@ -82,14 +129,19 @@ func (s *Swarm) onCommit(now time.Time, p *peer, c peerwire.PayCommit) error {
 		return errCommitment
 	}
 	is := &claim{alias: c.Alias, commit: k, id: k.ID(), best: k.Start()}
-	if sale.claims == nil {
-		sale.claims = map[peerwire.Alias]*claim{}
-	}
-	sale.claims[c.Alias] = is
+	sale.bind(is)
 	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordCommitment, Commitment: is.id, Commit: &c})
 	s.out.Pays.Watch = append(s.out.Pays.Watch, is.id)
 	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
 	return nil
+}
+
+// bind gives a commitment its name on this connection.
+func (s *sale) bind(c *claim) {
+	if s.claims == nil {
+		s.claims = map[peerwire.Alias]*claim{}
+	}
+	s.claims[c.alias] = c
 }
 
 // unregistered reports whether some commitment still waits for the ledger: one
@@ -101,6 +153,20 @@ func (s *sale) unregistered() bool {
 		}
 	}
 	return false
+}
+
+// live is the alias of a commitment that can be paid on: the last one paid on,
+// if there is a choice.
+func (s *sale) live() (peerwire.Alias, bool) {
+	if s.last != nil && !s.last.ended {
+		return s.last.alias, true
+	}
+	for _, alias := range sortedAliases(s.claims) {
+		if c := s.claims[alias]; c.cap > 0 && !c.ended {
+			return alias, true
+		}
+	}
+	return 0, false
 }
 
 // claimOf finds the claim that a ledger's event is about.
@@ -127,6 +193,10 @@ func (s *Swarm) capSold(now time.Time, p *peer, e payment.LedgerEvent) {
 	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{
 		Alias: c.alias, State: peerwire.PayRegistered, Cap: c.cap, Height: e.Height,
 	}})
+	if err := s.proven(p, c); err != nil {
+		s.drop(p, err)
+		return
+	}
 	if early := c.early; early != nil {
 		c.early = nil
 		if err := s.onLink(now, p, *early); err != nil {
@@ -164,37 +234,51 @@ func (s *Swarm) onLink(now time.Time, p *peer, l peerwire.Pay) error {
 		return errPayUnknown
 	case c.ended || l.Index <= c.best.Index || uint64(now.Add(lastLink).Unix()) >= c.commit.Expiry:
 		return nil // paid before, or too late to be redeemed in time
-	case l.Index > c.commit.Links || sale.counted+uint64(l.Index-c.best.Index) > sale.served+sale.owed+1:
+	case l.Index > c.commit.Links:
 		return errPaidTooMuch
 	case l.Index > c.cap:
 		c.early = &l // its top-up is on the way to our ledger
 		s.out.Pays.Watch = append(s.out.Pays.Watch, c.id)
 		return nil
+	case sale.counted+uint64(l.Index-c.best.Index) > sale.served+sale.owed+1:
+		return errPaidTooMuch
 	}
-	next := payment.Claim{Index: l.Index, Link: l.Link}
+	return s.count(p, c, payment.Claim{Index: l.Index, Link: l.Link}, Count{})
+}
+
+// count keeps a link and has it counted.
+func (s *Swarm) count(p *peer, c *claim, next payment.Claim, how Count) error {
 	if !c.commit.Verify(c.best, next) {
 		return errLink
 	}
-	sale.counted += uint64(l.Index - c.best.Index)
-	c.best, sale.last = next, c
+	if !how.Resumed {
+		p.sale.counted += uint64(next.Index - c.best.Index)
+	}
+	c.best, p.sale.last = next, c
+	how.Peer, how.Commitment, how.Index, how.Cap = p.id, c.commit, next.Index, c.cap
 	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordLink, Commitment: c.id, Claim: next})
-	s.out.Pays.Count = append(s.out.Pays.Count, Count{p.id, c.commit, l.Index, c.cap})
+	s.out.Pays.Count = append(s.out.Pays.Count, how)
 	return nil
 }
 
 // Counted tells what a link was worth: paid units beyond old debts, and how
 // many units of the lease the window no longer covers.
-func (s *Swarm) Counted(now time.Time, id PeerID, paid, recalled uint64) {
+func (s *Swarm) Counted(now time.Time, c Count, got payment.Counted) {
 	s.input()
-	p := s.peers[id]
-	if p == nil {
+	paid := got.Paid
+	if c.Resumed {
+		paid = min(paid, uint64(c.Ahead))
+	}
+	p := s.peers[c.Peer]
+	if p == nil || p.sale.over {
+		s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{c.Peer, c.Commitment.Payer, payment.Standing{Ahead: paid}})
 		return
 	}
 	sale := &p.sale
-	n := min(paid, uint64(len(sale.unpaid)))
-	sale.unpaid = sale.unpaid[n:]
-	if back := n - min(n, recalled); back > 0 {
-		s.out.Pays.Return = append(s.out.Pays.Return, Loan{id, p.account, back})
+	n := min(paid, sale.unpaid)
+	sale.unpaid -= n
+	if back := n - min(n, got.Recalled); back > 0 {
+		s.out.Pays.Return = append(s.out.Pays.Return, Loan{Peer: c.Peer, Account: p.account, Units: back})
 	}
 	sale.ahead += paid - n
 	sale.again = sale.asking
@@ -203,31 +287,43 @@ func (s *Swarm) Counted(now time.Time, id PeerID, paid, recalled uint64) {
 }
 
 // Leased tells what the Book lent, nothing perhaps.
-func (s *Swarm) Leased(now time.Time, id PeerID, units uint64) {
+func (s *Swarm) Leased(now time.Time, l Loan) {
 	s.input()
-	p := s.peers[id]
-	if p == nil || p.dropped {
-		return
+	p := s.peers[l.Peer]
+	if p == nil || p.sale.over {
+		return // the Book has it back already
 	}
-	p.sale.asking = false
-	p.sale.lease += units
-	if !p.sale.met {
-		p.sale.met = true
-		s.offer(now, p)
+	sale := &p.sale
+	sale.asking = false
+	if l.Again {
+		sale.ahead += l.Units
+	} else {
+		sale.lease += l.Units
 	}
-	if units > 0 || p.sale.again {
-		p.sale.again = false
+	switch {
+	case l.Units > 0 || sale.again:
+		sale.again = false
 		s.feed(p)
-	} else if p.sale.stalled.IsZero() && p.queue.len() > 0 {
-		p.sale.stalled = now
+	case sale.resend > 0:
+		sale.resend--
+		s.ask(p, Loan{Units: 1, Again: true})
+	case sale.stalled.IsZero() && p.queue.len() > 0:
+		sale.stalled = now
 		s.wake(now.Add(holdAfter))
 	}
+}
+
+// ask asks the Book to lend.
+func (s *Swarm) ask(p *peer, l Loan) {
+	p.sale.asking = true
+	l.Peer, l.Account = p.id, p.account
+	s.out.Pays.Lend = append(s.out.Pays.Lend, l)
 }
 
 // feedSold hands on what is paid or lent for, one unit a request.
 func (s *Swarm) feedSold(p *peer) {
 	sale := &p.sale
-	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped && s.charge(p, p.queue.peek()) {
+	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped && s.charge(p) {
 		sale.served++
 		sale.stalled, sale.held = time.Time{}, false
 		s.hand(p, p.queue.pop())
@@ -236,7 +332,7 @@ func (s *Swarm) feedSold(p *peer) {
 
 // charge takes a unit from what is paid, or else from what is lent; the Book is
 // asked for more when that is used up.
-func (s *Swarm) charge(p *peer, b piece.Block) bool {
+func (s *Swarm) charge(p *peer) bool {
 	sale := &p.sale
 	switch {
 	case sale.ahead > 0:
@@ -244,12 +340,11 @@ func (s *Swarm) charge(p *peer, b piece.Block) bool {
 		return true
 	case sale.lease > 0:
 		sale.lease--
-		sale.unpaid = append(sale.unpaid, s.unitOf(b))
+		sale.unpaid++
 		return true
 	}
-	if !sale.asking {
-		sale.asking = true
-		s.out.Pays.Lend = append(s.out.Pays.Lend, Loan{p.id, p.account, lendAtOnce})
+	if !sale.asking && sale.met {
+		s.ask(p, Loan{Units: lendAtOnce})
 	}
 	return false
 }
@@ -263,7 +358,7 @@ func (s *Swarm) ack(now time.Time, p *peer) {
 	sale.acked = now
 	s.send(now, p, peerwire.Message{ID: peerwire.PayAckID, Rare: peerwire.PayAck{
 		Alias: sale.last.alias, Index: sale.last.best.Index, Served: uint32(sale.served),
-		Window: uint32(sale.lease) + uint32(len(sale.unpaid)),
+		Window: uint32(sale.lease + sale.unpaid),
 	}})
 }
 
@@ -275,9 +370,10 @@ func (s *Swarm) advanceSale(now time.Time, p *peer) {
 		return
 	}
 	waited := now.Sub(sale.stalled)
-	if waited >= holdAfter && !sale.held && sale.last != nil {
+	if alias, ok := sale.live(); ok && waited >= holdAfter && !sale.held {
 		sale.held = true
-		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: sale.last.alias, Unpaid: uint32(len(sale.unpaid))}})
+		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(sale.unpaid)}})
+		s.out.Pays.Hold = append(s.out.Pays.Hold, Loan{Peer: p.id, Account: p.account})
 	}
 	if waited >= chokeAfter {
 		sale.stalled = time.Time{}

@@ -166,7 +166,7 @@ func (s *Swarm) Opened(now time.Time, have *piece.Bitfield, partial map[int][]in
 		}
 		s.announceAll(p)
 		s.updateInterest(now, p)
-		s.offer(now, p)
+		s.meet(p)
 		if early := p.buy.early; early != nil && s.sold {
 			if err := s.onTerms(now, p, *early); err != nil {
 				s.drop(p, err)
@@ -209,6 +209,7 @@ func (s *Swarm) Leave(now time.Time, id PeerID) {
 	delete(s.peers, id)
 	s.remove(p)
 	s.giveUpAll(p)
+	s.part(p)
 	if s.picker != nil && p.has != nil {
 		s.picker.Left(p.has)
 	}
@@ -276,5 +277,6 @@ func (s *Swarm) drop(p *peer, why error) {
 	}
 	p.dropped = true
 	s.giveUpAll(p)
+	s.part(p)
 	s.out.Drop = append(s.out.Drop, Dropping{p.id, why})
 }

@@ -3,6 +3,7 @@ package swarm
 import (
 	"bytes"
 	"container/heap"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -57,6 +58,10 @@ type citizen struct {
 	owed       int
 	redeemable map[payment.CommitmentID]uint32
 	deals      []payment.CommitmentID
+	closes     []payment.SignedClose // that sellers signed
+	wallet     *fakeWallet
+	key        *ecdsa.PrivateKey
+	spki       []byte
 	last       byte
 }
 

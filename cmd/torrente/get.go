@@ -87,7 +87,9 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 	if err := watch(c.Context(), std, n); err != nil {
 		return interrupted(c.Context(), err)
 	}
-	if err := sayComplete(std, n, time.Since(started), f.json); err != nil {
+	took := time.Since(started)
+	settle(c.Context(), std, n)
+	if err := sayComplete(std, n, took, f.json); err != nil {
 		return err
 	}
 	if f.seed {
@@ -149,6 +151,22 @@ func watch(ctx context.Context, std stdio, t *node.Torrent) error {
 			}
 			p.show(t)
 		}
+	}
+}
+
+// settleTime is how long the sellers' closes are waited for.
+const settleTime = 5 * time.Second
+
+// settle takes back what was frozen and not spent. The download is complete
+// all the same if it cannot be done now.
+func settle(ctx context.Context, std stdio, t *node.Torrent) {
+	if !t.Pays() || t.Info().Pay == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if _, err := t.Settle(ctx); err != nil {
+		fmt.Fprintf(std.err, "%s: coins that were frozen and not spent stay frozen: %v; take them back with torrente wallet reclaim\n", printable(t.Name()), err)
 	}
 }
 

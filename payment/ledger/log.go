@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"torrente/internal/failpoint"
 	"torrente/payment/contract"
 )
 
@@ -157,17 +158,20 @@ func (l *logReader) tornOrDamaged(left int64) error {
 // ErrBroken ends the log; after another nothing was written.
 func (l *blockLog) append(payload []byte) error {
 	frame := appendFrame(make([]byte, 0, len(payload)+frameBytes), payload)
+	failpoint.Hit("ledger.block.write")
 	if _, err := l.f.WriteAt(frame, l.end); err != nil {
 		if undo := l.f.Truncate(l.end); undo != nil {
 			return fmt.Errorf("%w (%w)", ErrBroken, errors.Join(err, undo))
 		}
 		return fmt.Errorf("write a block: %w", err)
 	}
+	failpoint.Hit("ledger.block.sync")
 	// After a failed sync nobody knows what is on the disk, and a second sync
 	// would not say so.
 	if err := l.f.Sync(); err != nil {
 		return fmt.Errorf("%w (%w)", ErrBroken, err)
 	}
+	failpoint.Hit("ledger.block.synced")
 	l.end += int64(len(frame))
 	return nil
 }
@@ -175,6 +179,7 @@ func (l *blockLog) append(payload []byte) error {
 // cut removes a torn last block.
 func (l *blockLog) cut(end int64) error {
 	l.end = end
+	failpoint.Hit("ledger.log.cut")
 	if err := l.f.Truncate(end); err != nil {
 		return fmt.Errorf("cut the block log: %w", err)
 	}

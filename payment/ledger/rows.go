@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"torrente/internal/failpoint"
 	"torrente/payment/contract"
 )
 
@@ -90,6 +91,7 @@ func (r *rows) flush() error {
 	r.flushing, r.pending = r.pending, map[string][]byte{}
 	changed := r.flushing
 	r.mu.Unlock()
+	failpoint.Hit("ledger.rows.write")
 	err := r.db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(rowBucket)
 		if err != nil {
@@ -102,9 +104,11 @@ func (r *rows) flush() error {
 		}
 		return nil
 	})
+	failpoint.Hit("ledger.rows.written")
 	if err == nil {
 		err = writeSum(r.path)
 	}
+	failpoint.Hit("ledger.rows.summed")
 	if err != nil {
 		return fmt.Errorf("%w (%w)", ErrBroken, err)
 	}

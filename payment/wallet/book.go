@@ -5,6 +5,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"torrente/internal/failpoint"
 	"torrente/payment"
 )
 
@@ -12,6 +13,7 @@ import (
 // them or none. An empty one is forgotten.
 func (w *Wallet) SaveBooks(books map[payment.Account][]byte) error {
 	return w.durably(func() error {
+		failpoint.Hit("wallet.books.write")
 		return w.update(func(tx *bolt.Tx) error {
 			for account, book := range books {
 				if err := putBook(tx, account, book); err != nil {

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/crypto/cryptobyte"
 
+	"torrente/internal/failpoint"
 	"torrente/payment"
 )
 
@@ -111,9 +112,11 @@ func (w *Wallet) SaveClaim(c *payment.Commitment, sig payment.Signature) error {
 			return nil
 		}
 		fresh := &claim{id: id, Claim: Claim{Commitment: *c, Signature: sig, Best: c.Start()}}
+		failpoint.Hit("wallet.claim.write")
 		if err := w.update(fresh.fold); err != nil {
 			return err
 		}
+		failpoint.Hit("wallet.claim.written")
 		w.sold.mu.Lock()
 		defer w.sold.mu.Unlock()
 		w.sold.claims[id] = fresh
@@ -188,6 +191,7 @@ func (w *Wallet) Redeemed(indexes map[payment.CommitmentID]uint32) error {
 		if len(changed) == 0 {
 			return nil
 		}
+		failpoint.Hit("wallet.redeemed.write")
 		err := w.update(func(tx *bolt.Tx) error {
 			for i := range changed {
 				if err := changed[i].fold(tx); err != nil {
@@ -199,6 +203,7 @@ func (w *Wallet) Redeemed(indexes map[payment.CommitmentID]uint32) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("wallet.redeemed.written")
 		w.sold.mu.Lock()
 		defer w.sold.mu.Unlock()
 		for i := range changed {

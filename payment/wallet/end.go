@@ -7,6 +7,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"torrente/internal/failpoint"
 	"torrente/payment"
 )
 
@@ -23,9 +24,11 @@ func (w *Wallet) SignedClose(c *payment.SignedClose) error {
 		if err != nil || again {
 			return err
 		}
+		failpoint.Hit("wallet.close.write")
 		if err := w.update(closed.fold); err != nil {
 			return err
 		}
+		failpoint.Hit("wallet.close.written")
 		w.sold.mu.Lock()
 		defer w.sold.mu.Unlock()
 		w.sold.claims[closed.id].Close = closed.Close
@@ -79,6 +82,7 @@ func (w *Wallet) endOpening(id payment.CommitmentID, o Opening, index uint32) er
 		return fmt.Errorf("%w: %d of %s", ErrRange, index, id)
 	}
 	o.Ended, o.Final = true, index
+	failpoint.Hit("wallet.ended.write")
 	err := w.update(func(tx *bolt.Tx) error { return put(tx, openingBucket, id[:], o.append(nil)) })
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"torrente/internal/failpoint"
 )
 
 // keep syncs links and folds full logs until Close, which waits for it.
@@ -37,6 +39,7 @@ func (w *Wallet) syncLinks() {
 	if !due {
 		return // a fold came first
 	}
+	failpoint.Hit("wallet.links.sync")
 	if err := s.log.f.Sync(); err != nil {
 		// A second sync would not tell what the first one lost.
 		s.mu.Lock()
@@ -44,6 +47,7 @@ func (w *Wallet) syncLinks() {
 		s.mu.Unlock()
 		w.config.Log.Error("links are not safe on disk", "err", err)
 	}
+	failpoint.Hit("wallet.links.synced")
 }
 
 func (w *Wallet) foldFull() {
@@ -103,10 +107,12 @@ func (w *Wallet) foldRows(l *appendLog, size int64, rows []unfolded) error {
 		return nil
 	}
 	if len(rows) > 0 {
+		failpoint.Hit("wallet.fold.write")
 		if err := w.update(func(tx *bolt.Tx) error { return foldAll(tx, rows) }); err != nil {
 			l.limit = l.end + foldRetryBytes
 			return err
 		}
+		failpoint.Hit("wallet.fold.written")
 	}
 	for _, r := range rows {
 		r.folded()

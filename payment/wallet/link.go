@@ -3,6 +3,7 @@ package wallet
 import (
 	"fmt"
 
+	"torrente/internal/failpoint"
 	"torrente/payment"
 )
 
@@ -34,9 +35,11 @@ func (w *Wallet) Links(batch []Paid) error {
 			return err
 		}
 	}
+	failpoint.Hit("wallet.link.write")
 	if err := s.log.commit(); err != nil {
 		return err
 	}
+	failpoint.Hit("wallet.link.written")
 	for i := range batch {
 		s.claims[batch[i].Commitment].raise(batch[i].Claim)
 	}

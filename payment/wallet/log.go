@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+
+	"torrente/internal/failpoint"
 )
 
 // A log is a header of 64 bytes and records of one length, big endian:
@@ -146,9 +148,11 @@ func (l *appendLog) reset(foldAt int64) error {
 	if err := l.f.Truncate(headerBytes); err != nil {
 		return fmt.Errorf("cut %s: %w", l.name, err)
 	}
+	failpoint.Hit("wallet.log.cut")
 	l.end, l.limit, l.unsynced = headerBytes, foldAt, false
 	if err := l.f.Sync(); err != nil {
 		return l.fail(err)
 	}
+	failpoint.Hit("wallet.log.synced")
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"slices"
 
+	"torrente/internal/failpoint"
 	"torrente/payment"
 )
 
@@ -125,9 +126,11 @@ func (w *Wallet) OwedMany(batch []Delivery) (fresh int, err error) {
 			b.log.addOwed((*[32]byte)(&d.Commitment), d.Unit)
 		}
 	}
+	failpoint.Hit("wallet.owed.write")
 	if err := b.log.commit(); err != nil {
 		return 0, err
 	}
+	failpoint.Hit("wallet.owed.written")
 	for i := range batch {
 		if b.openings[batch[i].Commitment].owe(batch[i].Unit) {
 			fresh++

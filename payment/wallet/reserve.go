@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/crypto/cryptobyte"
 
+	"torrente/internal/failpoint"
 	"torrente/payment"
 )
 
@@ -53,10 +54,12 @@ func (w *Wallet) Reserve(r Reservation) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("wallet.reserve.write")
 		err = w.update(func(tx *bolt.Tx) error { return r.put(tx, changed) })
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("wallet.reserve.written")
 		w.bought.adopt(&r, changed)
 		return nil
 	})
@@ -252,6 +255,7 @@ func (w *Wallet) PendingSubmissions() ([]Submission, error) {
 // that was forgotten is no error.
 func (w *Wallet) DoneSubmission(request payment.RequestID) error {
 	return w.durably(func() error {
+		failpoint.Hit("wallet.submission.done")
 		return w.update(func(tx *bolt.Tx) error { return remove(tx, submissionBucket, request[:]) })
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"torrente/internal/failpoint"
 	"torrente/metainfo"
 )
 
@@ -181,6 +182,7 @@ func (f *files) syncOne(i int) error {
 	f.mark(i, false) // before: what is written meanwhile makes it dirty again
 	h, err := f.acquire(i, false)
 	if err == nil {
+		failpoint.Hit("store.data.sync")
 		err = h.file.Sync()
 		f.release(h)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"torrente/internal/failpoint"
 	"torrente/piece"
 )
 
@@ -53,9 +54,11 @@ func (s *Store) SaveResume(path string, have *piece.Bitfield, clean bool) error 
 		b = binary.BigEndian.AppendUint64(b, uint64(l.modified))
 	}
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	failpoint.Hit("store.resume.write")
 	if err := renameio.WriteFile(path, b, 0o600); err != nil {
 		return fmt.Errorf("save the resume record of %q: %w", s.info.Name, err)
 	}
+	failpoint.Hit("store.resume.written")
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 
+	"torrente/internal/failpoint"
 	"torrente/metainfo"
 	"torrente/piece"
 )
@@ -118,9 +119,11 @@ func (s *Store) Write(b piece.Block, data []byte) error {
 			return err
 		}
 		defer s.files.release(h)
+		failpoint.Hit("store.block.write")
 		if _, err = h.file.WriteAt(part, off); err != nil {
 			return err
 		}
+		failpoint.Hit("store.block.written")
 		return s.files.wrote(i, h)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/internal/failpoint"
 	"torrente/metainfo"
 	"torrente/payment"
 	"torrente/payment/contract"
@@ -132,7 +133,9 @@ func (c *Client) ID() payment.LedgerID { return c.cfg.Ledger }
 func (c *Client) Submit(ctx context.Context, tx *contract.Signed) (r ledger.Receipt, err error) {
 	signed := tx.Append(nil)
 	err = c.insist(ctx, func(ctx context.Context) error {
+		failpoint.Hit("remote.submit")
 		answer, err := Post(ctx, c.web, c.cfg.URL, PathSubmit, "application/octet-stream", signed)
+		failpoint.Hit("remote.submitted")
 		if err != nil {
 			return c.clock(err, tx)
 		}

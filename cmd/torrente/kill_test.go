@@ -1,0 +1,441 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// killsVariable says how often each side is killed, killSeedVariable where.
+	killsVariable    = "TORRENTE_KILLS"
+	killSeedVariable = "TORRENTE_KILL_SEED"
+	// fewKills is how often without it.
+	fewKills = 12
+	// killRange is within how many hits of failpoints a process dies: a whole
+	// download of killUnits has some thousands.
+	killRange = 500
+	killUnits = 256
+	// killPiece is the piece length: a piece has several units, so that kills
+	// leave pieces that are not whole.
+	killPiece = "64KiB"
+	// killPatience is how long a process may take to die or to finish.
+	killPatience = 40 * time.Second
+	// maxStumbles is how often in a row a process may end by itself with an
+	// error, because the other side is gone.
+	maxStumbles = 5
+)
+
+// P4 and P5: whoever is killed, at whatever write, send or submit, buyer or
+// seller: what was counted can be redeemed, what is owed is paid, and nothing
+// is paid twice.
+func TestKilledBuyerAndSellerOweNothing(t *testing.T) {
+	t.Parallel()
+	f := newFair(t)
+	for f.buyer.kills < f.wanted || f.seller.kills < f.wanted {
+		r := f.newRound()
+		switch {
+		case f.buyer.kills < f.wanted:
+			r.killBuyers(f.wanted)
+		default:
+			r.killSellers(f.wanted)
+		}
+		r.settle()
+	}
+	f.killRedeems()
+	f.checkBooks()
+	f.checkPoints()
+}
+
+// fair is a federation with a seller and a buyer, processes of a program that
+// dies at failpoints.
+type fair struct {
+	*stage
+	t             *testing.T
+	rng           *rand.Rand
+	wanted        int // kills of each side
+	rounds        int
+	port          string
+	seller, buyer *victim
+	earned        uint64 // units redeemed so far
+}
+
+// failpointProgram is the path of our program with failpoints.
+var failpointProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "torrente-failpoint-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "torrente")
+	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+func newFair(t *testing.T) *fair {
+	t.Helper()
+	f := &fair{t: t, wanted: numberFrom(t, killsVariable, fewKills)}
+	seed := numberFrom(t, killSeedVariable, 1)
+	f.rng = rand.New(rand.NewPCG(uint64(seed), 0))
+	program, err := failpointProgram()
+	f.fine(err)
+	t.Cleanup(func() { os.RemoveAll(filepath.Dir(program)) })
+	f.stage = &stage{ctx: t.Context(), std: stdio{err: t.Output()}, self: program, dir: t.TempDir(), password: "one"}
+	t.Cleanup(func() {
+		if err := f.strike(); err != nil {
+			t.Error(err)
+		}
+	})
+	f.seller, f.buyer = newVictim(f, "seller"), newVictim(f, "buyer")
+	f.port = freePort(t, "127.0.0.1")
+	// Each kill may have coins frozen anew for all that is missing.
+	f.found(uint64(f.wanted+40) * 2 * killUnits)
+	return f
+}
+
+func numberFrom(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	s := os.Getenv(variable)
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s is no number from 1 on", variable, s)
+	}
+	return n
+}
+
+func (f *fair) fine(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// run runs one of our commands to its end, without failpoints.
+func (f *fair) run(args ...string) string {
+	f.t.Helper()
+	out, err := f.do(args...)
+	f.fine(err)
+	return strings.TrimSpace(string(out))
+}
+
+// found begins the federation, and has buyer and seller enrolled in it.
+func (f *fair) found(coins uint64) {
+	f.t.Helper()
+	fed, all := f.path("federation"), strconv.FormatUint(coins, 10)
+	f.run("federation", "init", "--dir", fed, "--name", "fair", "--treasury", all, "--cost", "1,16")
+	_, line, err := f.start("tracker http", "federation", "serve", "--dir", fed, "--listen", "127.0.0.1:0", "--tracker", "127.0.0.1:0")
+	f.fine(err)
+	_, rest, _ := strings.Cut(line, ": ")
+	portal, _, _ := strings.Cut(rest, " ")
+	for _, name := range []string{"seller", "buyer"} {
+		code := f.run("federation", "invite", "--dir", fed, name)
+		f.run("enroll", "--home", f.path(name), "--federation", portal, "--name", name, "--cost", "1,16", "--invite", code)
+	}
+	f.run("federation", "fund", "--dir", fed, "buyer", all)
+}
+
+// victim is the side that is killed, as it was over all its processes.
+type victim struct {
+	fair   *fair
+	home   string
+	kills  int
+	hit    map[string]bool // points that were reached
+	killed map[string]int  // points where it died, and how often
+	aimed  map[string]int  // points where it was to die
+	logs   int
+}
+
+func newVictim(f *fair, home string) *victim {
+	return &victim{fair: f, home: home, hit: map[string]bool{}, killed: map[string]int{}, aimed: map[string]int{}}
+}
+
+// aim chooses where the next process dies: half of the time at a point where
+// none has died so far, if there is one, else at any hit.
+func (v *victim) aim() string {
+	rng := v.fair.rng
+	alive := slices.DeleteFunc(slices.Sorted(maps.Keys(v.hit)), func(p string) bool { return v.killed[p] > 0 })
+	if len(alive) > 0 && rng.IntN(2) == 0 {
+		slices.SortStableFunc(alive, func(a, b string) int { return v.aimed[a] - v.aimed[b] })
+		point := alive[0]
+		v.aimed[point]++
+		if v.aimed[point] == 1 {
+			return point + "@1"
+		}
+		return fmt.Sprintf("%s@%d", point, 1+rng.IntN(20))
+	}
+	return fmt.Sprintf("%d:%d", rng.Uint32(), 1+rng.IntN(killRange))
+}
+
+// life is one process of a victim.
+type life struct {
+	victim *victim
+	plan   string // where it is to die; empty: nowhere
+	log    string
+	cmd    *exec.Cmd
+	says   *said
+}
+
+// begin starts a process; it has said something when until is found in it.
+func (v *victim) begin(plan, until string, args ...string) *life {
+	v.fair.t.Helper()
+	v.logs++
+	l := &life{
+		victim: v, plan: plan, says: newSaid(until), cmd: v.fair.command(args...),
+		log: v.fair.path(fmt.Sprintf("%s-%d.log", v.home, v.logs)),
+	}
+	l.cmd.Env = append(l.cmd.Env, "TORRENTE_HOME="+v.fair.path(v.home), "TORRENTE_FAILPOINT="+plan, "TORRENTE_FAILPOINT_LOG="+l.log)
+	l.cmd.Stdout, l.cmd.Stderr = l.says, l.says
+	v.fair.fine(l.cmd.Start())
+	go func() { l.says.ended(l.cmd.Wait()) }()
+	return l
+}
+
+// ended reports whether the process has ended within a time.
+func (l *life) ended(within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-l.says.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// over waits for the end and notes how it came. It reports whether the process
+// was killed at a failpoint.
+func (l *life) over() (killed bool) {
+	t := l.victim.fair.t
+	t.Helper()
+	if !l.ended(killPatience) {
+		_ = l.cmd.Process.Signal(syscall.SIGQUIT)
+		<-l.says.done
+		t.Fatalf("the %s with the failpoint %q did not end:\n%s", l.victim.home, l.plan, l.said())
+	}
+	status := l.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	killed = status.Signaled() && status.Signal() == syscall.SIGKILL
+	return l.victim.note(l.log) && killed
+}
+
+func (l *life) said() string {
+	l.says.mu.Lock()
+	defer l.says.mu.Unlock()
+	return l.says.text.String()
+}
+
+// stop interrupts the process and waits for it.
+func (l *life) stop() (killed bool) {
+	_ = l.cmd.Process.Signal(os.Interrupt) // it has ended already, or will
+	return l.over()
+}
+
+// note reads a log of failpoints, and reports whether it ends with a kill.
+func (v *victim) note(log string) (killed bool) {
+	raw, err := os.ReadFile(log)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		v.fair.t.Fatal(err)
+	}
+	for line := range bytes.Lines(raw) {
+		what, rest, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
+		point, _, _ := strings.Cut(rest, " ")
+		v.hit[point] = true
+		if what == "kill" {
+			v.killed[point]++
+			v.kills++
+			killed = true
+		}
+	}
+	return killed
+}
+
+// round is one torrent that is sold and downloaded.
+type round struct {
+	*fair
+	name   string // of the goods
+	kills  int
+	memory memory
+}
+
+func (f *fair) newRound() *round {
+	f.t.Helper()
+	f.rounds++
+	r := &round{fair: f, name: fmt.Sprintf("goods-%d", f.rounds), memory: newMemory()}
+	f.fine(makeGoodsFile(f.path(r.name), killUnits<<14))
+	f.run("create", f.path(r.name), "--home", f.path("seller"), "-o", r.torrent(), "--paid", "--piece-length", killPiece)
+	return r
+}
+
+func (r *round) torrent() string { return r.path(r.name + ".torrent") }
+
+// sell starts a seller; nil if it died before it sold anything.
+func (r *round) sell(plan string) *life {
+	r.t.Helper()
+	for range maxStumbles {
+		l := r.seller.begin(plan, "seeding on port", "seed", r.torrent(), "--dir", r.dir, "--bind", "127.0.0.1", "--port", r.port)
+		select {
+		case <-l.says.found:
+			return l
+		case <-l.says.done:
+		case <-time.After(killPatience):
+			r.t.Fatalf("the seller does not begin:\n%s", l.said())
+		}
+		if l.over() {
+			r.kills++
+			r.look(r.seller)
+			return nil
+		}
+		r.t.Logf("the seller ended: %s", l.said())
+	}
+	r.t.Fatal("the seller cannot begin")
+	return nil
+}
+
+func (r *round) buy(plan string) *life {
+	r.t.Helper()
+	return r.buyer.begin(plan, "complete", "get", r.torrent(), "--dir", r.path("bought"), "--bind", "127.0.0.1",
+		"--port", "0", "--peer", "127.0.0.1:"+r.port, "--pay-up-to", strconv.Itoa(2*killUnits))
+}
+
+// killBuyers downloads with buyers that die, until one lives to the end.
+func (r *round) killBuyers(most int) {
+	r.t.Helper()
+	seller := r.sell("")
+	for stumbles := 0; ; {
+		plan := ""
+		if r.buyer.kills < most {
+			plan = r.buyer.aim()
+		}
+		b := r.buy(plan)
+		switch {
+		case b.over():
+			r.kills, stumbles = r.kills+1, 0
+			r.look(r.buyer)
+			continue
+		case b.cmd.ProcessState.Success():
+			seller.stop()
+			return
+		}
+		r.t.Logf("the buyer ended: %s", b.said())
+		if stumbles++; stumbles == maxStumbles {
+			r.t.Fatal("the buyer cannot go on")
+		}
+	}
+}
+
+// killSellers downloads from sellers that die. Mostly the buyer is started again
+// too, which takes less time than the five seconds after which it calls a
+// seller again; sometimes it has to do that.
+func (r *round) killSellers(most int) {
+	r.t.Helper()
+	for deaths, stumbles := 0, 0; ; {
+		plan := ""
+		if r.seller.kills < most {
+			plan = r.seller.aim()
+		}
+		seller := r.sell(plan)
+		if seller == nil {
+			continue
+		}
+		b := r.buy("")
+		if r.together(seller, b) {
+			return
+		}
+		if r.waitForDeath(seller, b) {
+			r.kills, deaths, stumbles = r.kills+1, deaths+1, 0
+			r.look(r.seller)
+			if deaths%6 == 0 && r.reunite(b) {
+				return
+			}
+		} else if stumbles++; stumbles == maxStumbles {
+			r.t.Fatal("the buyer cannot go on")
+		}
+		b.stop()
+	}
+}
+
+// together waits until the download is complete, or one of the two has ended.
+func (r *round) together(seller, b *life) (complete bool) {
+	r.t.Helper()
+	select {
+	case <-b.says.done:
+	case <-seller.says.done:
+	case <-time.After(killPatience):
+		r.t.Fatalf("neither ends; the buyer says %s", b.said())
+	}
+	if !b.ended(0) || !b.cmd.ProcessState.Success() {
+		return false
+	}
+	b.over()
+	if seller.stop() {
+		r.kills++
+		r.look(r.seller)
+	}
+	return true
+}
+
+// waitForDeath reports whether the seller was killed. If it is the buyer that
+// has ended, the seller is stopped.
+func (r *round) waitForDeath(seller, b *life) bool {
+	r.t.Helper()
+	if seller.ended(0) {
+		return seller.over()
+	}
+	r.t.Logf("the buyer ended: %s", b.said())
+	return seller.stop()
+}
+
+// reunite starts a seller for a buyer that goes on living, and reports whether
+// the download was completed.
+func (r *round) reunite(b *life) bool {
+	r.t.Helper()
+	seller := r.sell("")
+	complete := r.together(seller, b)
+	if !complete {
+		r.t.Logf("the buyer did not go on: %s", b.said())
+		seller.stop()
+	}
+	return complete
+}
+
+// killRedeems has the seller die while it redeems nothing more: whatever was
+// submitted twice has had the effect of once.
+func (f *fair) killRedeems() {
+	f.t.Helper()
+	before := f.seller.kills
+	for n := range 4 {
+		f.seller.begin(fmt.Sprintf("remote.submitted@%d", n+1), "redeemed", "wallet", "redeem").over()
+	}
+	f.t.Logf("%d kills while redeeming", f.seller.kills-before)
+}
+
+// checkPoints wants every point that was reached to be one where a side died,
+// if there were kills enough.
+func (f *fair) checkPoints() {
+	f.t.Helper()
+	for _, v := range []*victim{f.buyer, f.seller} {
+		alive := slices.DeleteFunc(slices.Sorted(maps.Keys(v.hit)), func(p string) bool { return v.killed[p] > 0 })
+		f.t.Logf("the %s was killed %d times at %d points, never at %q", v.home, v.kills, len(v.killed), alive)
+		if v.kills < f.wanted {
+			f.t.Errorf("the %s was killed %d times, of %d wanted", v.home, v.kills, f.wanted)
+		}
+		if len(alive) > 0 && v.kills >= 8*len(v.hit) {
+			f.t.Errorf("the %s was never killed at %q", v.home, alive)
+		}
+	}
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"os"
+	"slices"
+
+	"torrente/identity"
+	"torrente/payment"
+	"torrente/payment/wallet"
+)
+
+// memory is what was seen in wallets after kills: it may only grow.
+type memory struct {
+	counted map[payment.CommitmentID]uint32          // deepest link
+	owed    map[payment.CommitmentID]map[uint32]bool // units
+}
+
+func newMemory() memory {
+	return memory{map[payment.CommitmentID]uint32{}, map[payment.CommitmentID]map[uint32]bool{}}
+}
+
+// open opens a copy of the wallet of a side that does not run, as its next
+// process would find it.
+func (v *victim) open() *wallet.Wallet {
+	f := v.fair
+	f.t.Helper()
+	h, to := home(f.path(v.home)), home(f.t.TempDir())
+	for _, name := range []string{"wallet.db", "links.log", "owed.log"} {
+		b, err := os.ReadFile(h.path(name))
+		f.fine(err)
+		f.fine(os.WriteFile(to.path(name), b, 0o600))
+	}
+	id, err := identity.Load(h.path(keyFile), h.path(certificateFile), []byte(f.password))
+	f.fine(err)
+	d, err := readDirectory(string(h))
+	f.fine(err)
+	w, err := to.openWallet(id, d.LedgerID)
+	f.fine(err)
+	return w
+}
+
+// look opens the wallet of a side that was killed: it is not damaged, nothing
+// that was there is lost, and every link is one of its chain.
+func (r *round) look(v *victim) {
+	r.t.Helper()
+	w := v.open()
+	defer func() { r.fine(w.Close()) }()
+	for _, c := range w.Claims() {
+		id := c.Commitment.ID()
+		if c.Best.Index > 0 && !c.Commitment.Verify(c.Commitment.Start(), c.Best) {
+			r.t.Errorf("link %d of %v is not of its chain", c.Best.Index, id)
+		}
+		if c.Best.Index < r.memory.counted[id] {
+			r.t.Errorf("link %d of %v was counted, and %d is left", r.memory.counted[id], id, c.Best.Index)
+		}
+		r.memory.counted[id] = c.Best.Index
+	}
+	for _, o := range w.Openings() {
+		id := o.Commitment.ID()
+		units, err := w.OwedUnits(id)
+		r.fine(err)
+		now := map[uint32]bool{}
+		for _, u := range units {
+			now[u] = true
+		}
+		for u := range r.memory.owed[id] {
+			if !now[u] {
+				r.t.Errorf("unit %d was owed on %v, and is no more", u, id)
+			}
+		}
+		r.memory.owed[id] = now
+	}
+}
+
+// account is how a torrent was paid, over all its commitments, in units.
+type account struct {
+	commitments int
+	owed        uint64 // by the buyer's records
+	redeemed    uint64 // by the seller's
+	unpaid      uint64 // owed beyond what was redeemed
+	ahead       uint64 // redeemed beyond what is owed
+	twice       uint64 // owed on two commitments
+	released    uint64 // links, by the buyer's records
+}
+
+// settle redeems what a round brought, and compares what both sides know.
+func (r *round) settle() {
+	r.t.Helper()
+	same, err := sameFiles(r.path(r.name), r.path("bought", r.name))
+	r.fine(err)
+	if !same {
+		r.t.Errorf("%s: the download differs from the goods", r.name)
+	}
+	var redeemed struct {
+		Units uint64 `json:"units"`
+	}
+	r.fine(r.doJSON(&redeemed, "wallet", "redeem", "--home", r.path("seller")))
+	a := r.compare()
+	r.earned += redeemed.Units
+	r.t.Logf("%s: %d kills, %d units, %+v", r.name, r.kills, killUnits, a)
+	if redeemed.Units != a.redeemed {
+		r.t.Errorf("%s: %d units redeemed, and the links counted were for %d", r.name, redeemed.Units, a.redeemed)
+	}
+	r.judge(&a)
+}
+
+// judge wants the buyer to have paid what it got, once.
+func (r *round) judge(a *account) {
+	r.t.Helper()
+	if a.owed-a.twice != killUnits {
+		r.t.Errorf("%s: %d different units are owed", r.name, a.owed-a.twice)
+	}
+	if a.twice != 0 {
+		r.t.Errorf("%s: %d units are owed twice", r.name, a.twice)
+	}
+	if a.unpaid != 0 {
+		r.t.Errorf("%s: %d units are owed and not paid", r.name, a.unpaid)
+	}
+	// One unit is paid ahead on each commitment at most (P2).
+	if a.ahead > uint64(a.commitments) {
+		r.t.Errorf("%s: %d units were paid ahead on %d commitments", r.name, a.ahead, a.commitments)
+	}
+	if a.released != a.redeemed {
+		r.t.Errorf("%s: links for %d units were released, %d redeemed", r.name, a.released, a.redeemed)
+	}
+}
+
+// compare sets the buyer's commitments for the torrent against the seller's.
+func (r *round) compare() (a account) {
+	r.t.Helper()
+	seller, buyer := r.seller.open(), r.buyer.open()
+	defer func() {
+		r.fine(seller.Close())
+		r.fine(buyer.Close())
+	}()
+	torrent, err := readTorrent(r.torrent())
+	r.fine(err)
+	units := map[uint32]bool{}
+	for _, o := range buyer.Openings() {
+		if o.Commitment.Torrent != payment.TorrentID(torrent.Info.ID()) {
+			continue
+		}
+		a.commitments++
+		id := o.Commitment.ID()
+		c, _ := seller.Claim(id) // one that it never heard of pays nothing
+		if c.Redeemed < r.memory.counted[id] {
+			r.t.Errorf("%v: link %d was counted, %d redeemed", id, r.memory.counted[id], c.Redeemed)
+		}
+		owed := uint64(o.Owed)
+		a.owed += owed
+		a.redeemed += uint64(c.Redeemed)
+		a.released += uint64(o.Released)
+		a.unpaid += owed - min(owed, uint64(c.Redeemed))
+		a.ahead += uint64(c.Redeemed) - min(owed, uint64(c.Redeemed))
+		list, err := buyer.OwedUnits(id)
+		r.fine(err)
+		for _, u := range list {
+			if units[u] {
+				a.twice++
+			}
+			units[u] = true
+		}
+	}
+	return a
+}
+
+// checkBooks wants every unit redeemed to be a coin of the seller's, and all
+// coins to be somewhere.
+func (f *fair) checkBooks() {
+	f.t.Helper()
+	var balance balanceFacts
+	f.fine(f.doJSON(&balance, "wallet", "balance", "--home", f.path("seller")))
+	if uint64(balance.Available) != f.earned || balance.Redeemable != 0 {
+		f.t.Errorf("the seller has redeemed %d units, and has %s coins, %s redeemable", f.earned, balance.Available, balance.Redeemable)
+	}
+	var books struct {
+		Conserved bool `json:"conserved"`
+	}
+	f.fine(f.doJSON(&books, "ledger", "verify", "--dir", f.path("federation")))
+	if !books.Conserved {
+		f.t.Error("coins are lost or made")
+	}
+	pending, err := pendingOf(f.seller, f.buyer)
+	f.fine(err)
+	if slices.Max(pending) > 1 { // the last call of a killed redeem may wait
+		f.t.Errorf("%v transactions wait to be sent again", pending)
+	}
+}
+
+func pendingOf(vs ...*victim) (n []int, err error) {
+	for _, v := range vs {
+		w := v.open()
+		all, err := w.PendingSubmissions()
+		if err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+		n = append(n, len(all))
+	}
+	return n, nil
+}

@@ -1,0 +1,247 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"torrente/payment"
+	"torrente/payment/contract"
+	"torrente/payment/wallet"
+	"torrente/peerwire"
+	"torrente/swarm"
+)
+
+const (
+	// firstCap is how many units a first cap is, at most; all who never
+	// delivered anything together get a twentieth of what is frozen.
+	firstCap      = 64
+	strangerShare = 20
+	// dealLife is how long a commitment can be redeemed. One that has less
+	// than dealRest left is not gone on with.
+	dealLife = 24 * time.Hour
+	dealRest = time.Hour
+)
+
+// errCapsPromised says that strangers have caps for all that they may get.
+var errCapsPromised = errors.New("enough coins are promised to sellers that have delivered nothing so far: this one has to wait")
+
+// dealt is a commitment of ours, and how far its cap was raised.
+type dealt struct {
+	torrent *Torrent
+	links   uint32
+	cap     uint32
+	k       uint8
+}
+
+// buy goes on with a commitment to a seller, or opens one, freezing the coins
+// first if this is the torrent's first. Nil without an error: nothing is owed
+// and nothing wanted.
+func (p *purse) buy(ctx context.Context, t *Torrent, b swarm.Purchase) (*swarm.Deal, error) {
+	torrent := payment.TorrentID(t.Info().ID())
+	f := p.intentionOf(torrent)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d, err := p.goOn(ctx, t, torrent, b); d != nil || err != nil || b.Units == 0 {
+		return d, err
+	}
+	if err := p.freeze(ctx, t, torrent, f, b.Units); err != nil {
+		return nil, err
+	}
+	return p.open(ctx, t, torrent, f, b)
+}
+
+// goOn finds the commitment of an earlier connection or run.
+func (p *purse) goOn(ctx context.Context, t *Torrent, torrent payment.TorrentID, b swarm.Purchase) (*swarm.Deal, error) {
+	soon := uint64(p.node.cfg.Now().Add(dealRest).Unix())
+	for _, o := range p.member.Wallet.Openings() {
+		c := &o.Commitment
+		if c.Torrent != torrent || c.Receiver != b.Account || o.Ended || c.ID() == b.Refused || c.Expiry < soon {
+			continue
+		}
+		if b.Units == 0 && o.Owed <= o.Released {
+			continue
+		}
+		info, err := p.member.commitment(ctx, c.ID())
+		switch {
+		case err != nil:
+			return nil, err
+		case info == nil: // its OpenMany was refused, or is unanswered
+			continue
+		case info.Settled || info.Released:
+			if err := p.member.Wallet.Ended(c.ID(), info.Final); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		return p.resume(t, &o, info)
+	}
+	return nil, nil
+}
+
+// resume is the deal of a commitment that the ledger knows.
+func (p *purse) resume(t *Torrent, o *wallet.Opening, info *contract.CommitmentInfo) (*swarm.Deal, error) {
+	chain, err := p.chain(o.Commitment.Chain, o.Commitment.Links)
+	if err != nil {
+		return nil, err
+	}
+	d := p.dealt(t, &o.Commitment, o.Signature, chain, info.Cap, info.K)
+	d.Resumed, d.Index, d.Verified = true, o.Released, o.Owed
+	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID())
+	return d, nil
+}
+
+func (p *purse) chain(id payment.ChainID, links uint32) (*payment.Chain, error) {
+	seed, err := p.member.Wallet.Seed(id)
+	if err != nil {
+		return nil, err
+	}
+	return payment.NewChain(seed, id, links)
+}
+
+// dealt notes a deal, and gives it an alias.
+func (p *purse) dealt(t *Torrent, c *payment.Commitment, sig payment.Signature, chain *payment.Chain, cap uint32, k uint8) *swarm.Deal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alias++
+	p.deals[c.ID()] = &dealt{torrent: t, links: c.Links, cap: cap, k: k}
+	return &swarm.Deal{
+		Commit: peerwire.PayCommit{Alias: p.alias, Commitment: *c, Signature: sig}, Links: chain, Cap: cap,
+	}
+}
+
+// awaits reports whether an account was paid for a unit that it has not
+// delivered, on another commitment than this one: it is paid nothing more ahead
+// (P2, P10).
+func (p *purse) awaits(account payment.Account, but payment.CommitmentID) bool {
+	for _, o := range p.member.Wallet.Openings() {
+		paid := o.Released
+		if o.Ended {
+			paid = min(paid, o.Final)
+		}
+		if o.Commitment.Receiver == account && paid > o.Owed && o.Commitment.ID() != but {
+			return true
+		}
+	}
+	return false
+}
+
+// first is how high the first cap of a commitment may be.
+func (p *purse) first(f *frozen, account payment.Account, links uint32) (uint32, error) {
+	most := min(firstCap, uint64(links))
+	var strangers uint64
+	for _, o := range p.member.Wallet.Openings() {
+		if o.Commitment.Receiver == account && o.Owed > 0 {
+			return uint32(most), nil // it has delivered before
+		}
+		if o.Commitment.Intention == f.intention && o.Owed == 0 && !o.Ended {
+			strangers += uint64(o.Cap)
+		}
+	}
+	share := max(1, (f.units+strangerShare-1)/strangerShare)
+	if strangers >= share {
+		return 0, errCapsPromised
+	}
+	return uint32(min(most, share-strangers)), nil
+}
+
+// open makes a chain and registers its commitment with a first, small cap.
+func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase) (*swarm.Deal, error) {
+	links := uint32(min(max(b.Units, 1), payment.MaxLinks))
+	first, err := p.first(f, b.Account, links)
+	if err != nil {
+		return nil, err
+	}
+	if f.free < uint64(first) {
+		if err := p.addFunds(ctx, t, torrent, f, uint64(first)); err != nil {
+			return nil, err
+		}
+		first = uint32(min(uint64(first), f.free))
+	}
+	var id payment.ChainID
+	rand.Read(id[:])
+	chain, err := p.chain(id, links)
+	if err != nil {
+		return nil, err
+	}
+	commit := payment.Commitment{
+		Ledger: p.ledger.ID(), Intention: f.intention, Torrent: torrent, Payer: p.account, Receiver: b.Account,
+		Root: chain.Root(), Chain: id, Slot: f.slots[b.Account], Links: links, Price: f.price, Epoch: f.epoch,
+		Expiry: uint64(p.node.cfg.Now().Add(dealLife).Unix()),
+	}
+	sig, err := commit.Sign(p.member.Identity.Key())
+	if err != nil {
+		return nil, err
+	}
+	f.slots[b.Account]++ // also if its registration fails: it may have been done
+	request := newRequest()
+	reserve := wallet.Reservation{Request: request, Openings: []wallet.Opening{{
+		Commitment: commit, Signature: sig, Request: request, Cap: first,
+	}}}
+	if _, err := p.submit(ctx, reserve, &contract.OpenMany{Opens: []contract.Open{{Commitment: commit, Cap: first}}}); err != nil {
+		return nil, p.unopened(err, commit.ID())
+	}
+	f.free -= min(f.free, uint64(first))
+	d := p.dealt(t, &commit, sig, chain, first, 0)
+	d.PayAhead = !p.awaits(b.Account, commit.ID())
+	return d, nil
+}
+
+// unopened ends a commitment that the ledger refused.
+func (p *purse) unopened(err error, id payment.CommitmentID) error {
+	if _, refused := errors.AsType[contract.Code](err); refused {
+		return errors.Join(err, p.member.Wallet.Ended(id, 0))
+	}
+	return err
+}
+
+// raise writes a higher cap, as far as the frozen coins go.
+func (p *purse) raise(ctx context.Context, r swarm.Raise) error {
+	p.mu.Lock()
+	d := p.deals[r.Commitment]
+	p.mu.Unlock()
+	if d == nil {
+		return errors.New("a commitment that is not ours")
+	}
+	torrent := payment.TorrentID(d.torrent.Info().ID())
+	f := p.intentionOf(torrent)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	want := min(r.Cap, d.links)
+	if quarter := d.cap + (d.cap+3)/4; f.free < uint64(min(quarter, d.links)-d.cap) {
+		if err := p.addFunds(ctx, d.torrent, torrent, f, uint64(want-d.cap)); err != nil {
+			return err
+		}
+	}
+	cap := uint32(min(uint64(want), uint64(d.cap)+f.free))
+	if cap <= d.cap {
+		return errPromised
+	}
+	up := contract.TopUp{Commitment: r.Commitment, K: d.k + 1, Cap: cap}
+	reserve := wallet.Reservation{Request: newRequest(), Caps: map[payment.CommitmentID]uint32{r.Commitment: cap}}
+	_, err := p.submit(ctx, reserve, &contract.TopUpMany{TopUps: []contract.TopUp{up}})
+	if err != nil {
+		return errors.Join(err, p.recap(ctx, r.Commitment, d, f))
+	}
+	f.free -= min(f.free, uint64(cap-d.cap))
+	d.cap, d.k = cap, up.K
+	p.tellCap(d, r.Commitment)
+	return nil
+}
+
+// recap learns a cap from the ledger, after a raise whose fate is unknown.
+func (p *purse) recap(ctx context.Context, id payment.CommitmentID, d *dealt, f *frozen) error {
+	info, err := p.member.commitment(ctx, id)
+	if err != nil || info == nil || info.K == d.k {
+		return err
+	}
+	d.cap, d.k = info.Cap, info.K
+	p.tellCap(d, id)
+	return p.refresh(ctx, f)
+}
+
+func (p *purse) tellCap(d *dealt, id payment.CommitmentID) {
+	e := payment.LedgerEvent{Kind: payment.EventCap, Account: p.account, Commitment: id, Cap: d.cap}
+	d.torrent.tell(func(now time.Time) { d.torrent.swarm.Ledger(now, e) })
+}

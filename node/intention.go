@@ -1,0 +1,215 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"torrente/payment"
+	"torrente/payment/contract"
+	"torrente/payment/wallet"
+)
+
+// intentionLife is how old an intention may be for the ledger to open on it,
+// less an hour.
+const intentionLife = 7*24*time.Hour - time.Hour
+
+// errPromised says that more coins would have to be frozen than are allowed.
+var errPromised = errors.New("all coins frozen for this torrent are promised to sellers: allow more with --pay-up-to")
+
+// frozen is the intention of a torrent: coins frozen for it. It outlives the
+// process: the next run goes on with it.
+type frozen struct {
+	mu        sync.Mutex // held while it is declared, opened on, or raised
+	known     bool       // it was looked up, and is there
+	intention payment.IntentionID
+	request   payment.RequestID
+	price     payment.Amount
+	epoch     uint64
+	units     uint64         // that the coins suffice for, margin included
+	free      uint64         // of those, promised to nobody
+	wanted    uint64         // units
+	coins     payment.Amount // frozen in sum
+	slots     map[payment.Account]uint32
+}
+
+func (p *purse) intentionOf(t payment.TorrentID) *frozen {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.frozen[t]
+	if f == nil {
+		f = &frozen{slots: map[payment.Account]uint32{}}
+		p.frozen[t] = f
+	}
+	return f
+}
+
+// freeze sees to it that there is an intention for a torrent: that of an
+// earlier run, or a new one. f is locked.
+func (p *purse) freeze(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
+	if f.known {
+		return nil
+	}
+	if err := p.adoptIntention(ctx, torrent, f); err != nil || f.known {
+		return err
+	}
+	return p.declare(ctx, t, torrent, f, units)
+}
+
+// adoptIntention goes on with the intention of an earlier run. What cannot be
+// opened on any more is closed, and its coins return.
+func (p *purse) adoptIntention(ctx context.Context, torrent payment.TorrentID, f *frozen) error {
+	for _, i := range p.member.Wallet.Intentions() {
+		if i.Torrent != torrent {
+			continue
+		}
+		if err := p.resend(ctx); err != nil { // its Declare may be unanswered
+			return err
+		}
+		a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryIntention, Intention: i.ID})
+		if err != nil {
+			return err
+		}
+		if len(a.Intentions) == 1 && !a.Intentions[0].Closed {
+			info := &a.Intentions[0]
+			if !p.stale(info) {
+				f.adopt(&i, info, p.member.Wallet.Openings())
+				return nil
+			}
+			if err := p.ask(ctx, &contract.Close{Intention: i.ID}); err != nil {
+				return err
+			}
+		}
+		if err := p.member.Wallet.IntentionClosed(i.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stale reports whether the ledger would refuse to open on an intention.
+func (p *purse) stale(i *contract.IntentionInfo) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := uint64(p.node.cfg.Now().Add(-intentionLife).Unix()) > i.Declared
+	return old || i.Epoch != p.epoch && i.Epoch+1 != p.epoch
+}
+
+func (f *frozen) adopt(i *wallet.Intention, info *contract.IntentionInfo, openings []wallet.Opening) {
+	f.known, f.intention, f.request, f.wanted, f.coins = true, i.ID, i.Request, i.Units, i.Coins
+	f.learn(info)
+	for _, o := range openings {
+		if c := &o.Commitment; c.Intention == i.ID {
+			f.slots[c.Receiver] = max(f.slots[c.Receiver], c.Slot+1)
+		}
+	}
+}
+
+// learn takes what the ledger knows: how many units the coins suffice for.
+func (f *frozen) learn(info *contract.IntentionInfo) {
+	f.price, f.epoch = info.Price, info.Epoch
+	if info.Price == 0 {
+		f.units, f.free = math.MaxUint32, math.MaxUint32
+		return
+	}
+	f.units, f.free = uint64(info.Funds/info.Price), uint64(info.Free/info.Price)
+}
+
+// declare freezes coins for what is missing, within what the user allowed.
+func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
+	q, err := p.node.Quote(ctx, units)
+	if err != nil {
+		return err
+	}
+	if q.Highest > t.opt.PayUpTo {
+		return fmt.Errorf("%s costs up to %s coins, and %s are allowed", t.Name(), q.Highest, t.opt.PayUpTo)
+	}
+	if err := p.sweep(ctx); err != nil {
+		return err
+	}
+	f.request = newRequest()
+	f.intention = payment.IntentionOf(p.ledger.ID(), p.account, torrent, f.request)
+	f.wanted, f.coins = units, q.Highest
+	reserve := wallet.Reservation{Request: f.request, Intention: f.row(torrent)}
+	if _, err := p.submit(ctx, reserve, &contract.Declare{Torrent: torrent, Units: units, Margin: margin}); err != nil {
+		return p.undeclared(err, f.intention)
+	}
+	return p.refresh(ctx, f)
+}
+
+// undeclared forgets an intention that the ledger refused. One whose fate is
+// unknown is kept: it is asked for again.
+func (p *purse) undeclared(err error, id payment.IntentionID) error {
+	if _, refused := errors.AsType[contract.Code](err); refused {
+		return errors.Join(err, p.member.Wallet.IntentionClosed(id))
+	}
+	return err
+}
+
+func (f *frozen) row(torrent payment.TorrentID) *wallet.Intention {
+	return &wallet.Intention{ID: f.intention, Torrent: torrent, Request: f.request, Units: f.wanted, Coins: f.coins}
+}
+
+// refresh asks the ledger how much of an intention is free.
+func (p *purse) refresh(ctx context.Context, f *frozen) error {
+	a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryIntention, Intention: f.intention})
+	if err != nil {
+		return err
+	}
+	if len(a.Intentions) != 1 || a.Intentions[0].Closed {
+		f.known = false
+		return errors.New("the coins frozen for this torrent were given back: they are frozen anew at the next try")
+	}
+	f.known = true
+	f.learn(&a.Intentions[0])
+	return nil
+}
+
+// addFunds freezes more coins once all are promised, within what the user
+// allowed. f is locked.
+func (p *purse) addFunds(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
+	allowed := t.opt.PayUpTo - min(t.opt.PayUpTo, f.coins)
+	if f.price > 0 {
+		units = min(units, uint64(allowed/f.price))
+	}
+	if units == 0 {
+		return errPromised
+	}
+	if err := p.sweep(ctx); err != nil {
+		return err
+	}
+	cost, ok := f.price.Mul(units)
+	sum, ok2 := f.coins.Add(cost)
+	if !ok || !ok2 {
+		return errTooDear
+	}
+	more := *f.row(torrent)
+	more.Coins = sum
+	reserve := wallet.Reservation{Request: newRequest(), Intention: &more}
+	if _, err := p.submit(ctx, reserve, &contract.AddFunds{Intention: f.intention, Units: units, Margin: 100}); err != nil {
+		return err
+	}
+	f.coins = sum
+	return p.refresh(ctx, f)
+}
+
+// sweep adds what was earned and given to the balance, from which coins are
+// frozen.
+func (p *purse) sweep(ctx context.Context) error {
+	for {
+		a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryCredits, Account: p.account})
+		if err != nil || len(a.Credits) == 0 {
+			return err
+		}
+		var s contract.Sweep
+		for _, c := range a.Credits {
+			s.Credits = append(s.Credits, c.Tx)
+		}
+		if err := p.ask(ctx, &s); err != nil {
+			return err
+		}
+	}
+}

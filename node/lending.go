@@ -1,0 +1,256 @@
+package node
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	"torrente/payment"
+	"torrente/swarm"
+)
+
+// lending holds the Books of all accounts. Whatever is given twice if it is
+// forgotten is on disk before a Swarm hears of it (P1, P10).
+type lending struct {
+	books   sync.Mutex // guards the following
+	byOwner map[payment.Account]*payment.Book
+	// holders are the connections that the Books lend to: one for each account
+	// and torrent.
+	holders map[holding]swarm.PeerID
+	// changed are the books of which the disk lacks something.
+	changed map[payment.Account]bool
+	priced  payment.Amount
+	unread  error // why the books of the last run could not be read: none is lent on
+}
+
+type holding struct {
+	torrent payment.TorrentID
+	account payment.Account
+}
+
+func newLending() lending {
+	return lending{
+		byOwner: map[payment.Account]*payment.Book{}, holders: map[holding]swarm.PeerID{},
+		changed: map[payment.Account]bool{},
+	}
+}
+
+// loadBooks reads the books of the last run, and counts in them the links that
+// came since they were written.
+func (p *purse) loadBooks(now time.Time) error {
+	saved, err := p.member.Wallet.Books()
+	if err != nil {
+		return err
+	}
+	p.books.Lock()
+	defer p.books.Unlock()
+	for account, data := range saved {
+		b, err := payment.ParseBook(now, p.bookConfig(account), data)
+		if err != nil {
+			return err
+		}
+		p.byOwner[account] = b
+	}
+	for _, c := range p.member.Wallet.Claims() {
+		if !c.Ended && c.Best.Index > 0 {
+			p.book(c.Commitment.Payer).Recount(now, &c.Commitment, c.Best.Index, c.Best.Index)
+		}
+	}
+	return nil
+}
+
+func (p *purse) bookConfig(them payment.Account) payment.BookConfig {
+	return payment.BookConfig{Me: p.account, Them: them, Price: p.priced, Floor: p.member.Floor}
+}
+
+// book is the Book about an account. The lock is held.
+func (p *purse) book(them payment.Account) *payment.Book {
+	b := p.byOwner[them]
+	if b == nil {
+		b = payment.NewBook(p.bookConfig(them))
+		p.byOwner[them] = b
+	}
+	p.changed[them] = true
+	return b
+}
+
+func (p *purse) setPrice(price payment.Amount) {
+	p.books.Lock()
+	defer p.books.Unlock()
+	p.priced = price
+	for _, b := range p.byOwner {
+		b.SetPrice(price)
+	}
+}
+
+// greeting is what a Swarm is told of an account that it meets.
+type greeting struct {
+	left       payment.Standing
+	owed, lent uint64
+}
+
+func (p *purse) meet(t payment.TorrentID, l swarm.Loan) greeting {
+	p.books.Lock()
+	defer p.books.Unlock()
+	p.holders[holding{t, l.Account}] = l.Peer
+	b := p.book(l.Account)
+	g := greeting{left: b.Join(t), owed: b.Owed()}
+	g.lent = b.Lease(t, l.Units)
+	return g
+}
+
+// part takes back what a connection had. If another has its place already, or
+// it was taken back before, what was paid since pays debts or is served later.
+func (p *purse) part(now time.Time, t payment.TorrentID, l swarm.Parting) {
+	p.books.Lock()
+	defer p.books.Unlock()
+	b := p.book(l.Account)
+	if !p.holds(t, l.Peer, l.Account) {
+		b.Paid(t, l.Ahead)
+		return
+	}
+	delete(p.holders, holding{t, l.Account})
+	b.Leave(now, t, l.Standing)
+}
+
+// holds reports whether a connection is the one that its account's Book lends
+// to. The lock is held.
+func (p *purse) holds(t payment.TorrentID, peer swarm.PeerID, account payment.Account) bool {
+	holder, ok := p.holders[holding{t, account}]
+	return ok && holder == peer
+}
+
+// lend asks a Book for units.
+func (p *purse) lend(now time.Time, t payment.TorrentID, l swarm.Loan) swarm.Loan {
+	p.books.Lock()
+	defer p.books.Unlock()
+	switch b := p.book(l.Account); {
+	case !p.holds(t, l.Peer, l.Account):
+		l.Units = 0
+	case !l.Again:
+		l.Units = b.Lease(t, l.Units)
+	case !b.Resend(now):
+		l.Units = 0
+	}
+	return l
+}
+
+func (p *purse) giveBack(t payment.TorrentID, l swarm.Loan) {
+	p.books.Lock()
+	defer p.books.Unlock()
+	if p.holds(t, l.Peer, l.Account) {
+		p.book(l.Account).Return(t, l.Units)
+	}
+}
+
+func (p *purse) count(now time.Time, c swarm.Count) payment.Counted {
+	p.books.Lock()
+	defer p.books.Unlock()
+	return p.book(c.Commitment.Payer).Count(now, c.Commitment, c.Index, c.Cap)
+}
+
+func (p *purse) hold(now time.Time, t payment.TorrentID, l swarm.Loan) {
+	p.books.Lock()
+	defer p.books.Unlock()
+	if p.holds(t, l.Peer, l.Account) {
+		p.book(l.Account).Hold(now, t)
+	}
+}
+
+// kept looks up a commitment that a buyer names again, and takes its word for
+// what was in doubt since we died.
+func (p *purse) kept(now time.Time, t payment.TorrentID, r swarm.Resume) *swarm.Kept {
+	c, ok := p.member.Wallet.Claim(r.Said.Commitment)
+	if !ok || c.Commitment.Payer != r.Account || c.Commitment.Torrent != t || uint64(now.Unix()) >= c.Commitment.Expiry {
+		return nil
+	}
+	p.books.Lock()
+	defer p.books.Unlock()
+	b := p.book(r.Account)
+	b.Settle(t, uint64(r.Said.Owed))
+	return &swarm.Kept{Commitment: c.Commitment, Best: c.Best, Ended: c.Ended, Close: c.Close, Owed: b.OwedIn(t)}
+}
+
+// keepUnsafe writes down the books of which a crash would forget what must not
+// be forgotten.
+func (p *purse) keepUnsafe() error {
+	p.books.Lock()
+	defer p.books.Unlock()
+	if p.unread != nil {
+		return p.unread
+	}
+	return p.keep(func(b *payment.Book) bool { return b.Unsafe() })
+}
+
+// keep writes down the books that have changed, of those that are chosen. The
+// lock is held.
+func (p *purse) keep(choose func(*payment.Book) bool) error {
+	rows := map[payment.Account][]byte{}
+	for account := range p.changed {
+		if b := p.byOwner[account]; choose(b) {
+			b.Mark()
+			rows[account] = b.Append(nil)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := p.member.Wallet.SaveBooks(rows); err != nil {
+		return err
+	}
+	maps.DeleteFunc(p.changed, func(a payment.Account, _ bool) bool { return rows[a] != nil })
+	return nil
+}
+
+// keepBooks lets time pass in the books, and keeps them, until the node ends.
+func (p *purse) keepBooks(ctx context.Context) {
+	tick := time.NewTicker(keepBooksEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.advanceBooks(p.node.cfg.Now())
+			p.keepAll()
+		}
+	}
+}
+
+func (p *purse) advanceBooks(now time.Time) {
+	p.books.Lock()
+	defer p.books.Unlock()
+	for account, b := range p.byOwner {
+		if due := b.Deadline(); !due.IsZero() && !now.Before(due) {
+			b.Advance(now)
+			p.changed[account] = true
+		}
+	}
+}
+
+func (p *purse) keepAll() {
+	p.books.Lock()
+	defer p.books.Unlock()
+	if p.unread != nil {
+		return
+	}
+	if err := p.keep(func(*payment.Book) bool { return true }); err != nil {
+		p.node.cfg.Log.Error("the books cannot be kept", "err", err)
+	}
+}
+
+// ended takes the end of a commitment to us on the ledger.
+func (p *purse) ended(e payment.LedgerEvent) {
+	c, ok := p.member.Wallet.Claim(e.Commitment)
+	if !ok || c.Ended {
+		return
+	}
+	if err := p.member.Wallet.Ended(e.Commitment, e.Index); err != nil {
+		p.node.cfg.Log.Error("the end of a commitment cannot be kept", "err", err)
+		return
+	}
+	p.books.Lock()
+	defer p.books.Unlock()
+	p.book(c.Commitment.Payer).Forget(e.Commitment)
+}

@@ -1,0 +1,39 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"torrente/payment"
+	"torrente/payment/contract"
+)
+
+// margin is how much is frozen of what is wanted, in percent: caps of several
+// sellers overlap.
+const margin = 125
+
+// Quote is what all of a torrent costs, and what of it is frozen at most.
+type Quote struct {
+	Units         uint64
+	Price         payment.Amount // of a unit
+	Cost, Highest payment.Amount
+}
+
+// errTooDear says that a torrent costs more coins than there are.
+var errTooDear = errors.New("the torrent costs more than 64 bits can count")
+
+// Quote asks the ledger for the price.
+func (n *Node) Quote(ctx context.Context, units uint64) (q Quote, err error) {
+	a, err := n.purse.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	if err != nil {
+		return q, err
+	}
+	q.Units, q.Price = units, a.Ledger.Price
+	cost, ok := q.Price.Mul(units)
+	highest, ok2 := cost.Mul(margin)
+	if !ok || !ok2 {
+		return q, errTooDear
+	}
+	q.Cost, q.Highest = cost, (highest+99)/100
+	return q, nil
+}

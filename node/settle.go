@@ -1,0 +1,164 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"torrente/payment"
+	"torrente/payment/contract"
+	"torrente/payment/wallet"
+	"torrente/piece"
+	"torrente/swarm"
+)
+
+// closeSale signs the close of a commitment to us; from the moment that it is
+// on disk no link is counted on it.
+func (t *Torrent) closeSale(e swarm.Ending) error {
+	m := t.node.cfg.Member
+	c := payment.Close{Ledger: m.Ledger.ID(), Commitment: e.Commitment, Final: e.Final}
+	who := m.Identity.Principal()
+	signed, err := c.Sign(m.Identity.Key(), who.MSP, who.SPKI)
+	if err != nil {
+		return err
+	}
+	if err := m.Wallet.SignedClose(&signed); err != nil {
+		return err
+	}
+	t.tell(func(now time.Time) { t.swarm.Closed(now, e.Peer, signed) })
+	return nil
+}
+
+// Settle ends what a complete torrent has bought: it waits until ctx is done
+// for the closes of the sellers that are there, files them, and takes back the
+// coins that no seller was promised. It returns the coins that came back. What
+// sellers that are gone were promised returns after its expiry (Reclaim).
+func (t *Torrent) Settle(ctx context.Context) (payment.Amount, error) {
+	p := t.node.purse
+	if p == nil || t.Info() == nil || t.Info().Pay == nil {
+		return 0, nil
+	}
+	select {
+	case <-t.settled:
+	case <-ctx.Done():
+	case <-t.ctx.Done():
+	}
+	return p.settle(t.ctx, t)
+}
+
+func (p *purse) settle(ctx context.Context, t *Torrent) (payment.Amount, error) {
+	torrent := payment.TorrentID(t.Info().ID())
+	f := p.intentionOf(torrent)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	released, err := p.release(ctx, t.takeCloses())
+	if err != nil {
+		return 0, fmt.Errorf("give back what was not spent: %w", err)
+	}
+	sum := released
+	for _, i := range p.member.Wallet.Intentions() {
+		if i.Torrent != torrent {
+			continue
+		}
+		coins, err := p.member.closeIntention(ctx, p.node.cfg.Now(), i.ID)
+		if err != nil {
+			return sum, fmt.Errorf("give back what was not spent: %w", err)
+		}
+		sum, _ = sum.Add(coins) // both are parts of what was minted
+	}
+	f.known = false
+	return sum, nil
+}
+
+// closeIntention takes back at once what of an intention no seller may have.
+func (m *Membership) closeIntention(ctx context.Context, now time.Time, id payment.IntentionID) (payment.Amount, error) {
+	r, err := m.call(ctx, now, &contract.Close{Intention: id})
+	if err != nil && !errors.Is(err, contract.NoIntention) {
+		return 0, err
+	}
+	return r.Coins, m.Wallet.IntentionClosed(id)
+}
+
+// release files the closes that sellers signed.
+func (p *purse) release(ctx context.Context, closes []payment.SignedClose) (payment.Amount, error) {
+	var call contract.ReleaseMany
+	for _, c := range closes {
+		info, err := p.member.commitment(ctx, c.Commitment)
+		if err != nil {
+			return 0, err
+		}
+		if info != nil && !info.Released && !info.Settled {
+			call.Releases = append(call.Releases, contract.Release{Close: c, K: info.K})
+		}
+	}
+	if len(call.Releases) == 0 {
+		return 0, nil
+	}
+	receipt, err := p.member.call(ctx, p.node.cfg.Now(), &call)
+	if err != nil {
+		return 0, err
+	}
+	for i, code := range receipt.Items {
+		c := &call.Releases[i].Close
+		if code.Err() != nil {
+			p.node.cfg.Log.Warn("a seller's close was refused", "err", code)
+			continue
+		}
+		if err := p.member.Wallet.Ended(c.Commitment, c.Final); err != nil {
+			return receipt.Coins, err
+		}
+	}
+	return receipt.Coins, nil
+}
+
+// keepCloses keeps closes for Settle.
+func (t *Torrent) keepCloses(closes []payment.SignedClose) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closes = append(t.closes, closes...)
+}
+
+func (t *Torrent) takeCloses() []payment.SignedClose {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	closes := t.closes
+	t.closes = nil
+	return closes
+}
+
+// attribute records units as owed that were on disk when the files were opened
+// and that no record says are owed: they came just before a crash. Each is owed
+// once.
+func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swarm.Attribution, error) {
+	w := t.node.cfg.Member.Wallet
+	known := map[uint32]bool{}
+	for _, o := range w.Openings() {
+		if o.Commitment.Torrent != torrent {
+			continue
+		}
+		units, err := w.OwedUnits(o.Commitment.ID())
+		if err != nil {
+			return a, err
+		}
+		for _, u := range units {
+			known[u] = true
+		}
+	}
+	var owed []wallet.Delivery
+	layout := t.store.Load().Layout()
+	for i := range layout.Pieces() {
+		if !t.had.Has(i) {
+			continue
+		}
+		for k := range layout.Blocks(i) {
+			unit := uint32((layout.Start(i) + int64(k)*piece.BlockSize) / piece.BlockSize)
+			if uint64(len(owed)) < a.Units && !known[unit] {
+				owed = append(owed, wallet.Delivery{Commitment: a.Commitment, Unit: unit})
+			}
+		}
+	}
+	n, err := w.OwedMany(owed)
+	a.Units = uint64(n)
+	return a, err
+}
