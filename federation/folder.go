@@ -12,6 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"torrente/identity"
+	"torrente/internal/control"
 )
 
 // The files of a federation's folder. Keys are sealed by its password.
@@ -24,7 +25,7 @@ const (
 	authorityFolder = "authorities"  // 1.key, 1.pem, 2.key, ...: the roots that the portal issues by
 	lockFile        = "lock"         // held by the process that has the folder open
 	pidFile         = "pid"          // of that process
-	controlFile     = "control.json" // how to reach it
+	controlFile     = control.File   // how to reach it
 	maxFileBytes    = 1 << 20
 )
 

@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"testing"
 
 	"torrente/identity"
+	"torrente/internal/control"
 	"torrente/payment"
 	"torrente/payment/contract"
 	"torrente/payment/ledger"
@@ -165,40 +164,17 @@ func TestOperateWaitsNotForEver(t *testing.T) {
 	}
 }
 
-// Only who has read control.json is obeyed: not a web page that reaches the
-// port by its number, or by a name of its own.
-func TestControlIsGuarded(t *testing.T) {
+// control.json is for the operator alone, and names the process that serves.
+func TestControlFile(t *testing.T) {
 	p := served(t, nil)
-	at := must[controlAt](t)(p.Federation.dir.readControl())
+	at := must[control.At](t)(control.Read(filepath.Join(p.dir, controlFile)))
 	info := must[os.FileInfo](t)(os.Stat(filepath.Join(p.dir, controlFile)))
 	if info.Mode().Perm() != 0o600 || at.PID != os.Getpid() {
 		t.Errorf("control.json is %v, of process %d", info.Mode(), at.PID)
 	}
-	for name, tt := range map[string]struct {
-		host, token, path, body string
-		status                  int
-	}{
-		"good":              {at.Address, "Bearer " + at.Token, "members", "{}", 200},
-		"no token":          {at.Address, "", "members", "{}", 401},
-		"another token":     {at.Address, "Bearer " + strings.Repeat("A", len(at.Token)), "members", "{}", 401},
-		"another host":      {"evil.example", "Bearer " + at.Token, "members", "{}", 421},
-		"a host's own port": {"localhost" + at.Address[strings.LastIndex(at.Address, ":"):], "Bearer " + at.Token, "members", "{}", 421},
-		"no such command":   {at.Address, "Bearer " + at.Token, "mint", "{}", 404},
-		"no JSON":           {at.Address, "Bearer " + at.Token, "fund", "x", 400},
-		"two values":        {at.Address, "Bearer " + at.Token, "members", "{}{}", 400},
-		"a huge one":        {at.Address, "Bearer " + at.Token, "fund", `{"to":"` + strings.Repeat("x", 1<<20) + `"}`, 400},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := must[*http.Request](t)(http.NewRequest("POST", "http://"+at.Address+controlPrefix+tt.path, strings.NewReader(tt.body)))
-			r.Host = tt.host
-			r.Header.Set("Authorization", tt.token)
-			web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-			answer := must[*http.Response](t)(web.Do(r))
-			defer answer.Body.Close()
-			if answer.StatusCode != tt.status {
-				t.Errorf("%s: %s", answer.Status, must[[]byte](t)(io.ReadAll(answer.Body)))
-			}
-		})
+	stranger := &Control{control.NewClient(control.At{Address: at.Address, Token: "guessed"})}
+	if _, err := stranger.Members(t.Context(), struct{}{}); err == nil {
+		t.Error("a stranger was answered")
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"torrente/internal/control"
 )
 
 // Addresses are where a federation is reached.
@@ -63,12 +65,12 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	f.mu.Lock()
 	f.at = at
 	f.mu.Unlock()
-	operator, err := newController(f, f.log)
+	operator, err := control.Listen(commandsOf(f), f.log)
 	if err != nil {
 		return err
 	}
 	if err := f.catchUp(ctx); err != nil {
-		return err
+		return errors.Join(err, operator.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	tracker := f.newTracker()
@@ -81,7 +83,7 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	}
 	run(secure, tls.NewListener(newBoundedListener(portalAt, f.bounds.connections, f.bounds.perAddress), secure.TLSConfig))
 	run(plain, newBoundedListener(trackerAt, f.bounds.connections, f.bounds.perAddress))
-	run(operator.srv, operator.l)
+	g.Go(func() error { return operator.Serve(ctx) })
 	g.Go(func() error {
 		err := f.followTorrents(ctx, func() bool { return true })
 		if ctx.Err() != nil {
@@ -89,7 +91,7 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 		}
 		return err
 	})
-	if err := f.dir.writeJSON(controlFile, operator.at, 0o600); err != nil {
+	if err := f.dir.writeJSON(controlFile, operator.At(), 0o600); err != nil {
 		g.Go(func() error { return err })
 	} else {
 		ready(at)

@@ -452,7 +452,7 @@ func TestMembersAuthenticateAndSeal(t *testing.T) {
 // there are; a late buyer buys from both.
 func TestPaidDownload(t *testing.T) {
 	c := newClub(t, "club")
-	g := makeGoods(t, 3<<20+5, c.price())
+	g := makeGoods(t, 24<<20+5, c.price()) // so much that none has it all at once
 	units := int(g.torrent.Info.Units())
 	seller, first, late := c.member(t, "seller"), c.member(t, "first"), c.member(t, "late")
 	shop := add(t, startNode(t, seller), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
@@ -462,8 +462,8 @@ func TestPaidDownload(t *testing.T) {
 	}
 	peers := []netip.AddrPort{at(shop.node)}
 	for _, m := range []*Membership{first, late} {
-		c.fund(t, m, 10_000)
-		buyer := add(t, startNode(t, m), Options{Magnet: g.torrent.Magnet(), Peers: peers, PayUpTo: 10_000})
+		c.fund(t, m, 100_000)
+		buyer := add(t, startNode(t, m), Options{Magnet: g.torrent.Magnet(), Peers: peers, PayUpTo: 100_000})
 		within(t, "the paid download", buyer.Complete())
 		peers = append(peers, at(buyer.node))
 		eventually(t, "the payment of all", func() bool { return int(buyer.Status().Paid) == units })
