@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"bencode", "identity", "choker", "natpmp"},
 	{"metainfo", "payment"},
 	{"peerwire", "tracker", "dht", "piece"},
-	{"peerwire/mse", "tracker/server"},
+	{"peerwire/mse", "tracker/server", "internal/wiretap"},
 	{"swarm", "payment/contract"},
 	{"piece/store", "payment/ledger", "payment/wallet", "content"},
 	{"payment/ledger/remote", "payment/ledger/fabric"},

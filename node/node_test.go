@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"torrente/identity"
+	"torrente/internal/wiretap"
 	"torrente/metainfo"
 	"torrente/payment"
 	"torrente/payment/contract"
@@ -332,78 +333,14 @@ func (c *club) price() metainfo.Options {
 	return metainfo.Options{V1: true, V2: true, Pay: &metainfo.Pay{Ledger: c.ledger.ID().Short(), Federation: "https://federation.example"}}
 }
 
-// relay stands between two nodes and records what each says.
-type relay struct {
-	listener net.Listener
-	to       string
-	wg       sync.WaitGroup
-
-	mu   sync.Mutex // guards the following
-	said [2]bytes.Buffer
-}
-
-func startRelay(t *testing.T, to netip.AddrPort) *relay {
+// first is what one side said on the first connection.
+func first(t *testing.T, tap *wiretap.Tap, who int) (peerwire.Handshake, []peerwire.ID) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	all := tap.Heard()
+	if len(all) == 0 {
+		t.Fatal("nothing was said")
 	}
-	r := &relay{listener: l, to: to.String()}
-	r.wg.Go(r.serve)
-	t.Cleanup(func() { l.Close(); r.wg.Wait() })
-	return r
-}
-
-func (r *relay) serve() {
-	for {
-		in, err := r.listener.Accept()
-		if err != nil {
-			return
-		}
-		out, err := net.Dial("tcp", r.to)
-		if err != nil {
-			in.Close()
-			continue
-		}
-		r.wg.Go(func() { r.pass(0, out, in) })
-		r.wg.Go(func() { r.pass(1, in, out) })
-	}
-}
-
-func (r *relay) pass(who int, to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		r.mu.Lock()
-		r.said[who].Write(buf[:n])
-		r.mu.Unlock()
-		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
-			return
-		}
-	}
-}
-
-func (r *relay) address() netip.AddrPort { return netip.MustParseAddrPort(r.listener.Addr().String()) }
-
-// heard reads what one side said: its handshake, and the ids of its messages.
-func (r *relay) heard(who int) (h peerwire.Handshake, ids []peerwire.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	src := bytes.NewReader(r.said[who].Bytes())
-	h, err := peerwire.ReadHandshake(src)
-	if err != nil {
-		return h, nil
-	}
-	in := peerwire.NewReader(src, func() []byte { return make([]byte, peerwire.BlockSize) })
-	for {
-		m, err := in.Next()
-		if err != nil {
-			return h, ids
-		}
-		ids = append(ids, m.ID)
-	}
+	return all[0][who].Handshake, all[0][who].IDs
 }
 
 // authenticated counts the peers whose account a torrent knows.
@@ -417,14 +354,14 @@ func TestMembersAuthenticateAndSeal(t *testing.T) {
 	for name, o := range map[string]Options{"by torrent": {Torrent: g.torrent}, "by link": {Magnet: g.torrent.Magnet()}} {
 		seller := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
 		within(t, "the check", seller.Opened())
-		r := startRelay(t, at(seller.node))
-		o.Peers = []netip.AddrPort{r.address()}
+		r := wiretap.Start(t, "127.0.0.1", at(seller.node))
+		o.Peers = []netip.AddrPort{r.Addr()}
 		buyer := add(t, startNode(t, c.member(t, "buyer")), o)
 		eventually(t, "authentication "+name, func() bool { return authenticated(seller) == 1 && authenticated(buyer) == 1 })
 		within(t, "the metadata", buyer.Opened())
 		eventually(t, "interest", func() bool { return buyer.Status().WantPayment == 1 })
 		for who := range 2 {
-			h, ids := r.heard(who)
+			h, ids := first(t, r, who)
 			if want := []peerwire.Feature{peerwire.PayOffer, peerwire.PayAnswer}[who]; !h.Has(want) {
 				t.Errorf("side %d does not set its bit", who)
 			}
@@ -539,15 +476,15 @@ func TestPlainIsPlain(t *testing.T) {
 	} {
 		seed := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: x.g.torrent, Dir: x.g.dir, SeedOnly: true})
 		within(t, "the check", seed.Opened())
-		r := startRelay(t, at(seed.node))
-		leech := add(t, startNode(t, x.member), Options{Torrent: x.g.torrent, Plain: x.plain, Peers: []netip.AddrPort{r.address()}})
+		r := wiretap.Start(t, "127.0.0.1", at(seed.node))
+		leech := add(t, startNode(t, x.member), Options{Torrent: x.g.torrent, Plain: x.plain, Peers: []netip.AddrPort{r.Addr()}})
 		if x.g == free {
 			within(t, "the free download", leech.Complete())
 		} else {
 			eventually(t, "their meeting", func() bool { return leech.Status().WantPayment == 1 })
 		}
 		for who := range 2 {
-			h, ids := r.heard(who)
+			h, ids := first(t, r, who)
 			if h.Reserved[4] != 0 {
 				t.Errorf("%s: side %d has reserved[4] = %d", x.name, who, h.Reserved[4])
 			}

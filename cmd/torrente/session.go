@@ -68,7 +68,11 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member
 		cfg.Member, cfg.Now = m.Membership, m.now
 	}
 	n := node.New(cfg)
-	if anyFree && n.Port() != at.port && !c.Flags().Changed("port") {
+	switch {
+	case n.Port() == at.port || !anyFree:
+	case at.port == 0:
+		fmt.Fprintf(std.err, "listening on port %d\n", n.Port())
+	default:
 		fmt.Fprintf(std.err, "port %d is taken: listening on %d\n", at.port, n.Port())
 	}
 	return n, nil
