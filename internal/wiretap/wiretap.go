@@ -22,11 +22,15 @@ type Tap struct {
 
 	mu    sync.Mutex // guards the following
 	calls []*call
+	ended bool
 }
 
 // call is one connection through the tap: what the dialler said, and what the
 // other did.
-type call struct{ said [2]bytes.Buffer }
+type call struct {
+	said  [2]bytes.Buffer
+	conns [2]net.Conn
+}
 
 // Conversation is what one connection carried: what the side that dialled said,
 // and then the other's.
@@ -48,7 +52,7 @@ func Start(t testing.TB, ip string, to netip.AddrPort) *Tap {
 	}
 	tap := &Tap{listener: l, to: to.String(), from: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}}
 	tap.wg.Go(tap.serve)
-	t.Cleanup(func() { l.Close(); tap.wg.Wait() })
+	t.Cleanup(tap.end)
 	return tap
 }
 
@@ -66,12 +70,33 @@ func (tap *Tap) serve() {
 			in.Close()
 			continue
 		}
-		c := new(call)
+		c := &call{conns: [2]net.Conn{in, out}}
 		tap.mu.Lock()
 		tap.calls = append(tap.calls, c)
+		if tap.ended {
+			c.hangUp()
+		}
 		tap.mu.Unlock()
 		tap.wg.Go(func() { tap.pass(&c.said[0], out, in) })
 		tap.wg.Go(func() { tap.pass(&c.said[1], in, out) })
+	}
+}
+
+// end breaks off what is going on, and waits for it.
+func (tap *Tap) end() {
+	tap.listener.Close()
+	tap.mu.Lock()
+	tap.ended = true
+	for _, c := range tap.calls {
+		c.hangUp()
+	}
+	tap.mu.Unlock()
+	tap.wg.Wait()
+}
+
+func (c *call) hangUp() {
+	for _, conn := range c.conns {
+		conn.Close()
 	}
 }
 
