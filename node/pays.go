@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -152,7 +153,9 @@ func (t *Torrent) buy(b swarm.Purchase) {
 	deal, err := t.node.purse.buy(t.ctx, t, b)
 	if err != nil {
 		t.node.cfg.Log.Warn("buy", "err", err)
-		t.trouble.Store(&err)
+		if !errors.Is(err, errCapsPromised) { // that is but a question of time
+			t.trouble.Store(&err)
+		}
 	} else if deal != nil {
 		t.trouble.Store(nil)
 	}

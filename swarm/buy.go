@@ -21,6 +21,9 @@ const (
 	raiseAhead = 7 * time.Second
 	// raisePause is how long a cap that could not be raised is left alone.
 	raisePause = 5 * time.Second
+	// renewBefore is how long before the end of a commitment the next one is
+	// opened: a quarter of its life.
+	renewBefore = 6 * time.Hour
 	// prepaid is how many units are paid ahead, at most (P2).
 	prepaid = 1
 )
@@ -51,6 +54,7 @@ type purchase struct {
 	terms    bool               // accepted
 	indebted bool               // what we may owe was asked for
 	buying   bool               // Bought will come
+	buyAfter time.Time          // when it may be tried again, after it came to nothing
 	deal     *Deal
 	id       payment.CommitmentID // of its commitment
 	agreed   bool                 // the seller knows that the commitment is registered
@@ -165,11 +169,16 @@ func (s *Swarm) Bought(now time.Time, id PeerID, d *Deal) {
 	b := &p.buy
 	b.buying = false
 	if d == nil {
+		b.buyAfter = now.Add(raisePause)
 		return
 	}
+	if b.deal != nil {
+		s.pay(now, p, b.verified) // the next one begins with nothing due
+		b.window = b.credit()
+	}
 	b.deal, b.id, b.links, b.verified = d, d.Commit.Commitment.ID(), uint64(d.Index), uint64(d.Verified)
-	b.answered, b.closing, b.closed, b.pending = false, false, false, 0
-	b.windowAt = b.links
+	b.agreed, b.answered, b.closing, b.closed, b.raising = false, false, false, false, false
+	b.windowAt, b.agreedAt = b.links, time.Time{}
 	if d.Resumed {
 		s.resume(now, p)
 	} else {
@@ -336,9 +345,27 @@ func (s *Swarm) NotRaised(now time.Time, id payment.CommitmentID) {
 	}
 }
 
-// tickPurchase lets a cap be asked for again that could not be had.
+// renew opens the next commitment to a seller before the present one ends, or
+// when its chain is used up.
+func (s *Swarm) renew(now time.Time, p *peer) {
+	b := &p.buy
+	if b.deal == nil || !b.agreed || b.buying || now.Before(b.buyAfter) || !p.weInterested || p.dropped {
+		return
+	}
+	c := &b.deal.Commit.Commitment
+	if late := uint64(now.Add(renewBefore).Unix()) >= c.Expiry; late || b.verified >= uint64(c.Links) {
+		b.buying = true
+		s.out.Pays.Buy = append(s.out.Pays.Buy, Purchase{p.id, p.account, s.unitsLeft(), b.id})
+	}
+}
+
+// tickPurchase tries again what could not be had: a commitment, a higher cap.
 func (s *Swarm) tickPurchase(now time.Time, p *peer) {
 	b := &p.buy
+	if p.weInterested && !now.Before(b.buyAfter) {
+		s.buy(p)
+	}
+	s.renew(now, p)
 	if !b.raiseAgain.IsZero() && !now.Before(b.raiseAgain) {
 		b.raising, b.raiseAgain = false, time.Time{}
 	}

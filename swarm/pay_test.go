@@ -12,6 +12,7 @@ import (
 	"torrente/metainfo"
 	"torrente/payment"
 	"torrente/peerwire"
+	"torrente/piece"
 )
 
 // fakeLedger registers whatever it is given, a while later; it is what the
@@ -552,5 +553,45 @@ func TestCloseAtTheEnd(t *testing.T) {
 	}
 	if buyer.connected(seller) {
 		t.Error("two seeds stay connected")
+	}
+}
+
+// A commitment is followed by the next before it ends, or when its chain is
+// used up; nothing is due twice, and the window stays.
+func TestNextCommitment(t *testing.T) {
+	for name, c := range map[string]payment.Commitment{
+		"its chain is used up": {Links: 10, Expiry: 1e9 + 86400},
+		"it ends soon":         {Links: 1000, Expiry: 1e9 + 5*3600},
+	} {
+		s := New(Config{Info: soldContent(t, 64<<10, 1_000_000).torrent.Info, Pays: true})
+		now := time.Unix(1e9, 0)
+		s.Opened(now, piece.NewBitfield(s.layout.Pieces()), nil)
+		s.Join(now, 1, Peer{ID: [20]byte{9}, Pay: true})
+		p := s.peers[1]
+		chain, err := payment.NewChain(payment.Seed{1}, payment.ChainID{1}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := &Deal{Commit: peerwire.PayCommit{Commitment: c}, Links: chain, Cap: 10, PayAhead: true}
+		p.weInterested = true
+		p.buy = purchase{deal: old, id: payment.CommitmentID{1}, agreed: true, links: 8, verified: 10, window: 3, windowAt: 8}
+		s.Take()
+		s.input()
+		s.tickPurchase(now, p)
+		s.tickPurchase(now, p) // once
+		e := s.Take()
+		if len(e.Pays.Buy) != 1 || e.Pays.Buy[0].Refused != (payment.CommitmentID{1}) {
+			t.Fatalf("%s: %+v", name, e.Pays.Buy)
+		}
+		next := c
+		next.Slot = 1
+		s.Bought(now, 1, &Deal{Commit: peerwire.PayCommit{Alias: 2, Commitment: next}, Links: chain, Cap: 5, PayAhead: true})
+		var said []peerwire.ID
+		for _, m := range s.Take().Send {
+			said = append(said, m.Message.ID)
+		}
+		if !slices.Equal(said, []peerwire.ID{peerwire.PayID, peerwire.PayCommitID}) || p.buy.verified != 0 || p.buy.credit() != 3 || p.buy.agreed {
+			t.Errorf("%s: said %v, then %+v", name, said, p.buy)
+		}
 	}
 }
