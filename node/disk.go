@@ -73,23 +73,27 @@ func (t *Torrent) openFiles(info *metainfo.Info, layers map[[32]byte][]byte) (*s
 			return nil, nil, err
 		}
 	}
+	holes := false
 	have, clean, err := s.LoadResume(t.opt.Resume)
 	switch {
 	case err == nil && clean:
 		return s, have, nil
 	case err == nil:
+		holes = true
 	case errors.Is(err, store.ErrNoResume):
 		t.node.cfg.Log.Info("checking the files", "torrent", info.Name, "why", err)
 		have = piece.NewBitfield(s.Layout().Pieces())
 	default:
 		return nil, nil, err
 	}
-	err = t.check(s, have)
+	err = t.check(s, have, holes)
 	return s, have, err
 }
 
-// check verifies the pieces that have lacks and that have data on disk.
-func (t *Torrent) check(s *store.Store, have *piece.Bitfield) error {
+// check verifies the pieces that have lacks. With a record of our own, holes in
+// the files are what was not written so far, and are passed over; in files that
+// somebody else made they are zeros like others.
+func (t *Torrent) check(s *store.Store, have *piece.Bitfield, holes bool) error {
 	if s.Empty() {
 		return nil
 	}
@@ -114,7 +118,7 @@ func (t *Torrent) check(s *store.Store, have *piece.Bitfield) error {
 				}
 				t.checking.Store(&Checking{i, pieces})
 				good, err := false, error(nil)
-				if s.HasData(i) {
+				if !holes || s.HasData(i) {
 					good, err = s.Check(i)
 				}
 				mu.Lock()
