@@ -6,6 +6,7 @@ SHELL := /bin/bash
 MODULES := $(dir $(filter-out ./tools/go.mod,$(shell find . -name go.mod -not -path "./.git/*")))
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 10s
+KILLS ?= 200
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ check: ## vet, format, staticcheck, architecture
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)
 
+kills: ## buyer and seller killed KILLS (200) times each, at every failpoint
+	TORRENTE_KILLS=$(KILLS) go test -tags failpoint -count 1 -timeout 30m -run TestKilledBuyerAndSeller -v ./cmd/torrente
+
 bench: ## the benchmarks, then the download figures
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./cmd/torrente demo --size 1GiB --json
@@ -43,4 +47,4 @@ newcomer: ## both commands of the README, in a clean clone with an empty module 
 tools: ## fetch the pinned development tools
 	@cd tools && go mod download
 
-.PHONY: help build test test-short check fuzz bench cover debian newcomer tools
+.PHONY: help build test test-short check fuzz kills bench cover debian newcomer tools

@@ -43,8 +43,14 @@ func (p *purse) buy(ctx context.Context, t *Torrent, b swarm.Purchase) (*swarm.D
 	f := p.intentionOf(torrent)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if b.Units > 0 && isClosed(t.complete) {
+		return nil, nil // while it waited for another call
+	}
 	if d, err := p.goOn(ctx, t, torrent, b); d != nil || err != nil || b.Units == 0 {
 		return d, err
+	}
+	if err := p.member.CheckRecords(ctx); err != nil {
+		return nil, err
 	}
 	if err := p.freeze(ctx, t, torrent, f, b.Units); err != nil {
 		return nil, err
@@ -87,7 +93,9 @@ func (p *purse) resume(t *Torrent, o *wallet.Opening, info *contract.CommitmentI
 		return nil, err
 	}
 	d := p.dealt(t, &o.Commitment, o.Signature, chain, info.Cap, info.K)
-	d.Resumed, d.Index, d.Verified = true, o.Released, o.Owed
+	// A unit that had to come twice is owed once in the wallet, and was paid
+	// twice: what was paid was delivered, but for the one paid ahead (P2).
+	d.Resumed, d.Index, d.Verified = true, o.Released, max(o.Owed, o.Released-min(o.Released, 1))
 	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID())
 	return d, nil
 }
@@ -180,8 +188,9 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 		Commitment: commit, Signature: sig, Request: request, Cap: first,
 	}}}
 	if _, err := p.submit(ctx, reserve, &contract.OpenMany{Opens: []contract.Open{{Commitment: commit, Cap: first}}}); err != nil {
-		return nil, p.unopened(err, commit.ID())
+		return nil, errors.Join(p.unopened(err, commit.ID()), p.refresh(ctx, f))
 	}
+	p.member.noteOpened(p.node.cfg.Now(), &commit, first)
 	f.free -= min(f.free, uint64(first))
 	d := p.dealt(t, &commit, sig, chain, first, 0)
 	d.PayAhead = !p.awaits(b.Account, commit.ID())
@@ -208,6 +217,11 @@ func (p *purse) raise(ctx context.Context, r swarm.Raise) error {
 	f := p.intentionOf(torrent)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.known { // the commitment is of an earlier run
+		if err := p.adoptIntention(ctx, torrent, f); err != nil {
+			return err
+		}
+	}
 	want := min(r.Cap, d.links)
 	if quarter := d.cap + (d.cap+3)/4; f.free < uint64(min(quarter, d.links)-d.cap) {
 		if err := p.addFunds(ctx, d.torrent, torrent, f, uint64(want-d.cap)); err != nil {
@@ -233,8 +247,11 @@ func (p *purse) raise(ctx context.Context, r swarm.Raise) error {
 // recap learns a cap from the ledger, after a raise whose fate is unknown.
 func (p *purse) recap(ctx context.Context, id payment.CommitmentID, d *dealt, f *frozen) error {
 	info, err := p.member.commitment(ctx, id)
-	if err != nil || info == nil || info.K == d.k {
+	if err != nil || info == nil {
 		return err
+	}
+	if info.K == d.k {
+		return p.refresh(ctx, f)
 	}
 	d.cap, d.k = info.Cap, info.K
 	p.tellCap(d, id)

@@ -45,49 +45,63 @@ func (t *Torrent) learn(info *metainfo.Info) {
 func (t *Torrent) startOpening(info *metainfo.Info) {
 	t.tasks.Go(func() {
 		layers := t.knownLayers(info)
-		s, have, err := t.openFiles(info, layers)
+		s, have, fresh, err := t.openFiles(info, layers)
 		if err != nil {
 			t.fail(err)
 			return
 		}
+		partial, err := t.boughtBefore(s, have)
+		if err != nil {
+			t.fail(t.unwritten(err))
+			return
+		}
 		t.tell(func(now time.Time) {
 			t.limits = peerwire.Limits{Pieces: s.Layout().Pieces()}
-			t.startIntakes(s)
+			t.startIntakes(s, partial)
 			t.workers.Go(func() { t.serveHashes(s) })
-			t.learned, t.had = layers, have.Clone()
+			t.learned, t.unrecorded = layers, fresh
 			t.swarm.KnowLayers(layers)
-			t.swarm.Opened(now, have, nil)
+			t.swarm.Opened(now, have, partial)
 			close(t.opened)
 		})
 	})
 }
 
-func (t *Torrent) openFiles(info *metainfo.Info, layers map[[32]byte][]byte) (*store.Store, *piece.Bitfield, error) {
-	s, err := store.Open(t.opt.Dir, info, layers, !t.opt.SeedOnly)
+// openFiles returns what is on disk, and which pieces of that the record of the
+// last run did not have yet: they came just before it was killed.
+func (t *Torrent) openFiles(info *metainfo.Info, layers map[[32]byte][]byte) (s *store.Store, have, fresh *piece.Bitfield, err error) {
+	s, err = store.Open(t.opt.Dir, info, layers, !t.opt.SeedOnly)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	t.store.Store(s)
 	if t.opt.Resume != "" {
 		if err := s.KeepLeaves(t.opt.Resume + ".leaves"); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
+	fresh = piece.NewBitfield(s.Layout().Pieces())
 	holes := false
 	have, clean, err := s.LoadResume(t.opt.Resume)
 	switch {
 	case err == nil && clean:
-		return s, have, nil
+		return s, have, fresh, nil
 	case err == nil:
 		holes = true
 	case errors.Is(err, store.ErrNoResume):
 		t.node.cfg.Log.Info("checking the files", "torrent", info.Name, "why", err)
 		have = piece.NewBitfield(s.Layout().Pieces())
 	default:
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
+	recorded := have.Clone()
 	err = t.check(s, have, holes)
-	return s, have, err
+	for i := range have.Len() {
+		if holes && have.Has(i) && !recorded.Has(i) {
+			fresh.Set(i)
+		}
+	}
+	return s, have, fresh, err
 }
 
 // check verifies the pieces that have lacks. With a record of our own, holes in
@@ -140,12 +154,17 @@ func (t *Torrent) check(s *store.Store, have *piece.Bitfield, holes bool) error 
 }
 
 // startIntakes starts the workers: each is responsible for every n-th piece.
-func (t *Torrent) startIntakes(s *store.Store) {
+func (t *Torrent) startIntakes(s *store.Store, partial map[int][]int) {
 	n := workers()
-	for range n {
+	for w := range n {
 		c := make(chan swarm.Verification, t.node.blocks.limit)
 		t.intakes = append(t.intakes, c)
 		in := s.NewIntake(t.node.held, t.node.blocks.put)
+		for i, blocks := range partial {
+			if i%n == w {
+				in.Restore(i, blocks)
+			}
+		}
 		t.workers.Go(func() {
 			defer in.Close()
 			for v := range c {

@@ -137,6 +137,7 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	if _, err := p.submit(ctx, reserve, &contract.Declare{Torrent: torrent, Units: units, Margin: margin}); err != nil {
 		return p.undeclared(err, f.intention)
 	}
+	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventDeclared, torrent, units, q.Highest)
 	return p.refresh(ctx, f)
 }
 
@@ -193,6 +194,7 @@ func (p *purse) addFunds(ctx context.Context, t *Torrent, torrent payment.Torren
 		return err
 	}
 	f.coins = sum
+	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventAdded, torrent, units, cost)
 	return p.refresh(ctx, f)
 }
 

@@ -96,6 +96,9 @@ func (p *purse) meet(t payment.TorrentID, l swarm.Loan) greeting {
 	p.holders[holding{t, l.Account}] = l.Peer
 	b := p.book(l.Account)
 	g := greeting{left: b.Join(t), owed: b.Owed()}
+	if b.Defaulted() {
+		g.left.Unpaid = 0 // what it lost is not made good before it has paid
+	}
 	g.lent = b.Lease(t, l.Units)
 	return g
 }
@@ -249,6 +252,9 @@ func (p *purse) ended(e payment.LedgerEvent) {
 	if err := p.member.Wallet.Ended(e.Commitment, e.Index); err != nil {
 		p.node.cfg.Log.Error("the end of a commitment cannot be kept", "err", err)
 		return
+	}
+	if e.Height > 0 { // it expired while we were away
+		p.member.noteExpired(p.node.cfg.Now(), &c, e.Index)
 	}
 	p.books.Lock()
 	defer p.books.Unlock()

@@ -164,6 +164,9 @@ func (t *Torrent) noticeEnds() {
 	if isClosed(t.complete) && t.swarm.Unsettled() == 0 && !isClosed(t.settled) {
 		close(t.settled)
 	}
+	if t.swarm.Drained() && !isClosed(t.drained) {
+		close(t.drained)
+	}
 	if why := t.swarm.Stopped(); why != nil && !isClosed(t.ended) {
 		t.setErr(why)
 		close(t.ended)

@@ -31,6 +31,9 @@ type Config struct {
 	Member *Membership
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
+	// Say tells the user something in one sentence that needs no answer; nil: it
+	// is only logged.
+	Say func(sentence string)
 	// Log is for the operator; nil: nothing is logged.
 	Log *slog.Logger
 	// Client is our name and version, as other clients show it.
@@ -51,7 +54,8 @@ type Node struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 
-	purse *purse // nil: an ordinary client
+	purse    *purse    // nil: an ordinary client
+	redeemer *redeemer // likewise
 
 	mu       sync.Mutex // guards the following
 	torrents map[[20]byte]*Torrent
@@ -90,7 +94,10 @@ func New(cfg Config) *Node {
 	if cfg.Member != nil {
 		n.purse = newPurse(n, cfg.Member)
 		n.purse.unread = n.purse.loadBooks(cfg.Now())
+		n.redeemer = newRedeemer(n, cfg.Member)
 		n.tasks.Go(func() { n.purse.run(n.ctx) })
+		n.tasks.Go(func() { n.redeemer.run(n.ctx) })
+		n.tasks.Go(func() { newKeeper(n, cfg.Member).run(n.ctx) })
 	}
 	if cfg.Listener != nil {
 		n.tasks.Go(n.accept)
@@ -131,6 +138,9 @@ func (n *Node) Close() error {
 		n.cfg.Listener.Close()
 	}
 	n.tasks.Wait()
+	if n.redeemer != nil {
+		n.redeemer.atEnd()
+	}
 	return errors.Join(errs...)
 }
 

@@ -53,6 +53,13 @@ func makeGoods(t *testing.T, size int, o metainfo.Options) *goods {
 	if err := os.WriteFile(path, g.data, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	g.torrent = pack(t, path, o)
+	return g
+}
+
+// pack makes the torrent of a file.
+func pack(t *testing.T, path string, o metainfo.Options) *metainfo.Torrent {
+	t.Helper()
 	c, err := store.List(path)
 	if err != nil {
 		t.Fatal(err)
@@ -69,8 +76,7 @@ func makeGoods(t *testing.T, size int, o metainfo.Options) *goods {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.torrent = &metainfo.Torrent{Info: info, Layers: h.Layers}
-	return g
+	return &metainfo.Torrent{Info: info, Layers: h.Layers}
 }
 
 var hybrid = metainfo.Options{V1: true, V2: true}
@@ -224,7 +230,7 @@ const (
 
 func newClub(t *testing.T, msp string) *club {
 	t.Helper()
-	a, err := identity.NewAuthority(msp, time.Now(), 24*time.Hour)
+	a, err := identity.NewAuthority(msp, time.Now(), 100*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +275,7 @@ func (c *club) issue(t *testing.T, name string) *identity.Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := c.authority.Issue(csr, name, time.Now(), time.Hour)
+	cert, err := c.authority.Issue(csr, name, time.Now(), 50*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -525,16 +531,14 @@ func TestRefusedMembers(t *testing.T) {
 			if c.other {
 				m = theirs.member(t, "buyer")
 			}
-			own := *m
-			own.Ledger = home.ledger
-			own.Trust = identity.NewTrust() // the buyer believes the seller in any case
-			own.Trust.AddRoot("club", home.authority.Root())
+			own := &Membership{Identity: m.Identity, Wallet: m.Wallet, Ledger: home.ledger, Trust: identity.NewTrust()}
+			own.Trust.AddRoot("club", home.authority.Root()) // the buyer believes the seller in any case
 			seller := add(t, startNode(t, home.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
 			within(t, "the check", seller.Opened())
 			if c.spoil != nil {
 				c.spoil(t, home, m)
 			}
-			buyer := add(t, startNode(t, &own), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(seller.node)}})
+			buyer := add(t, startNode(t, own), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(seller.node)}})
 			eventually(t, "the refusal", func() bool { return buyer.Refusal() != nil })
 			if r, ok := errors.AsType[*identity.Refused](buyer.Refusal()); !ok || !errors.Is(r.Reason, c.want) {
 				t.Errorf("refused with %q, want %q", buyer.Refusal(), c.want)
@@ -651,5 +655,22 @@ func TestCallsAroundTheEnd(t *testing.T) {
 	wg.Wait()
 	if err := tr.Close(); err != nil {
 		t.Errorf("a second close: %v", err)
+	}
+}
+
+// Content may have holes that are its zeros: who seeds it has all of it.
+func TestSeedWithHoles(t *testing.T) {
+	g := &goods{dir: t.TempDir()}
+	f, err := os.Create(filepath.Join(g.dir, "goods"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(1<<20), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	seed := add(t, startNode(t, nil), Options{Torrent: pack(t, f.Name(), hybrid), Dir: g.dir, SeedOnly: true})
+	within(t, "the check", seed.Opened())
+	if st := seed.Status(); st.Left != 0 {
+		t.Errorf("%d of %d bytes are missing", st.Left, st.Bytes)
 	}
 }

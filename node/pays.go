@@ -30,13 +30,6 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 		t.swarm.Stop(err)
 		return
 	}
-	for _, c := range e.Close {
-		t.tasks.Go(func() {
-			if err := t.closeSale(c); err != nil {
-				t.node.cfg.Log.Warn("close", "err", err)
-			}
-		})
-	}
 	if len(e.Released) > 0 {
 		t.keepCloses(e.Released)
 	}
@@ -55,8 +48,12 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 	}
 	for _, r := range e.Raise {
 		t.tasks.Go(func() {
-			if err := p.raise(t.ctx, r); err != nil {
+			err := p.raise(t.ctx, r)
+			if err == nil {
+				t.trouble.Store(nil)
+			} else {
 				t.node.cfg.Log.Warn("top up", "err", err)
+				t.trouble.Store(&err)
 				t.tell(func(now time.Time) { t.swarm.NotRaised(now, r.Commitment) })
 			}
 		})
@@ -73,7 +70,7 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 // lend asks the Books, and tells the Swarm what they say once it is safe. The
 // Swarm is told after the effects at hand: they are its own until then.
 func (t *Torrent) lend(now time.Time, e *swarm.Pays) error {
-	if len(e.Leave)+len(e.Meet)+len(e.Resume)+len(e.Count)+len(e.Lend)+len(e.Return)+len(e.Hold) == 0 {
+	if len(e.Close)+len(e.Leave)+len(e.Meet)+len(e.Resume)+len(e.Count)+len(e.Lend)+len(e.Return)+len(e.Hold) == 0 {
 		return nil
 	}
 	p, torrent := t.node.purse, payment.TorrentID(t.Info().ID())
@@ -83,6 +80,11 @@ func (t *Torrent) lend(now time.Time, e *swarm.Pays) error {
 	for _, l := range e.Meet {
 		g := p.meet(torrent, l)
 		t.answer(func(now time.Time) { t.swarm.Met(now, l.Peer, l.Account, g.left, g.owed, g.lent) })
+	}
+	for _, c := range e.Close { // before anybody asks for it again
+		if err := t.closeSale(c); err != nil {
+			return t.unwritten(err)
+		}
 	}
 	for _, r := range e.Resume {
 		k := p.kept(now, torrent, r)
@@ -137,8 +139,23 @@ func (t *Torrent) record(facts []swarm.Record) error {
 		}
 	}
 	if len(owed) > 0 {
-		if _, err := w.OwedMany(owed); err != nil {
+		if err := recordOwed(w, owed); err != nil {
 			return t.unwritten(err)
+		}
+	}
+	return nil
+}
+
+// recordOwed leaves out what came after its commitment had ended: nobody can be
+// paid for it.
+func recordOwed(w *wallet.Wallet, owed []wallet.Delivery) error {
+	_, err := w.OwedMany(owed)
+	if !errors.Is(err, wallet.ErrFinal) {
+		return err
+	}
+	for i := range owed {
+		if _, err := w.OwedMany(owed[i : i+1]); err != nil && !errors.Is(err, wallet.ErrFinal) {
+			return err
 		}
 	}
 	return nil

@@ -137,7 +137,7 @@ func (p *purse) submit(ctx context.Context, reserve wallet.Reservation, args con
 	tx := &contract.Transaction{
 		Ledger: p.ledger.ID(), Time: uint64(p.node.cfg.Now().Unix()), Request: reserve.Request, Args: args,
 	}
-	signed, err := contract.Sign(p.member.Identity.Key(), p.member.Identity.Chain(), tx)
+	signed, err := contract.Sign(p.member.Identity.Key(), p.member.Certified().Chain(), tx)
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
@@ -183,6 +183,11 @@ func (p *purse) resend(ctx context.Context) error {
 		}
 		if _, err := p.send(ctx, s.Request, signed); err != nil {
 			p.node.cfg.Log.Warn("a transaction of the last run", "err", err)
+			if hopeless(err) {
+				if err := p.member.Wallet.DoneSubmission(s.Request); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
@@ -245,7 +250,7 @@ func (p *purse) look(ctx context.Context, t *Torrent, id payment.CommitmentID) e
 
 // commitment is what the ledger knows of one; nil: nothing.
 func (m *Membership) commitment(ctx context.Context, id payment.CommitmentID) (*contract.CommitmentInfo, error) {
-	a, err := m.Ledger.Query(ctx, contract.Query{Kind: contract.QueryCommitment, Commitment: id})
+	a, err := m.ask(ctx, contract.Query{Kind: contract.QueryCommitment, Commitment: id})
 	if err != nil || len(a.Commitments) == 0 {
 		return nil, err
 	}

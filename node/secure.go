@@ -11,26 +11,8 @@ import (
 
 	"torrente/identity"
 	"torrente/payment"
-	"torrente/payment/ledger"
-	"torrente/payment/wallet"
 	"torrente/peerwire"
 )
-
-// Membership is what makes a node able to pay and be paid: who it is, whom it
-// believes, and the ledgers on which it has an account.
-type Membership struct {
-	Identity *identity.Identity
-	Trust    *identity.Trust
-	Ledger   ledger.Ledger
-	Wallet   *wallet.Wallet
-	// Refresh, if set, asks the federation anew whom to trust; it is called when
-	// the ledger tells that somebody was revoked, or a root changed.
-	Refresh func(ctx context.Context) error
-	// Floor is how many units strangers are served before they pay.
-	Floor uint64
-	// Height is the first block of the ledger whose events are of interest.
-	Height uint64
-}
 
 // payVersion is the version of the payment messages.
 const payVersion = 1
@@ -139,7 +121,7 @@ func (s *secure) onHello(theirs peerwire.PayHello) (err error) {
 	}
 	m := s.conn.torrent.node.cfg.Member
 	s.session, err = identity.Start(s.ctx, role, identity.SessionConfig{
-		Identity: m.Identity, Trust: m.Trust, Transcript: sha256.Sum256(s.said), Now: s.conn.torrent.node.cfg.Now(),
+		Identity: m.Certified(), Trust: m.Trust, Transcript: sha256.Sum256(s.said), Now: s.conn.torrent.node.cfg.Now(),
 	})
 	if err != nil || !s.outgoing {
 		return err

@@ -10,6 +10,7 @@ import (
 	"torrente/payment/contract"
 	"torrente/payment/wallet"
 	"torrente/piece"
+	"torrente/piece/store"
 	"torrente/swarm"
 )
 
@@ -26,7 +27,7 @@ func (t *Torrent) closeSale(e swarm.Ending) error {
 	if err := m.Wallet.SignedClose(&signed); err != nil {
 		return err
 	}
-	t.tell(func(now time.Time) { t.swarm.Closed(now, e.Peer, signed) })
+	t.answer(func(now time.Time) { t.swarm.Closed(now, e.Peer, signed) })
 	return nil
 }
 
@@ -52,23 +53,28 @@ func (p *purse) settle(ctx context.Context, t *Torrent) (payment.Amount, error) 
 	f := p.intentionOf(torrent)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	released, err := p.release(ctx, t.takeCloses())
+	closes := t.takeCloses()
+	sum, err := p.release(ctx, closes)
 	if err != nil {
-		return 0, fmt.Errorf("give back what was not spent: %w", err)
+		t.keepCloses(closes) // for the next try
+		p.node.cfg.Log.Warn("file the sellers' closes", "err", err)
 	}
-	sum := released
 	for _, i := range p.member.Wallet.Intentions() {
 		if i.Torrent != torrent {
 			continue
 		}
-		coins, err := p.member.closeIntention(ctx, p.node.cfg.Now(), i.ID)
-		if err != nil {
-			return sum, fmt.Errorf("give back what was not spent: %w", err)
+		coins, err2 := p.member.closeIntention(ctx, p.node.cfg.Now(), i.ID)
+		if err2 != nil {
+			return sum, fmt.Errorf("give back what was not spent: %w", err2)
 		}
+		p.member.noteReclaimed(p.node.cfg.Now(), torrent, coins)
 		sum, _ = sum.Add(coins) // both are parts of what was minted
 	}
 	f.known = false
-	return sum, nil
+	if err != nil {
+		err = fmt.Errorf("give back what was not spent: %w", err)
+	}
+	return sum, err
 }
 
 // closeIntention takes back at once what of an intention no seller may have.
@@ -108,6 +114,7 @@ func (p *purse) release(ctx context.Context, closes []payment.SignedClose) (paym
 		if err := p.member.Wallet.Ended(c.Commitment, c.Final); err != nil {
 			return receipt.Coins, err
 		}
+		p.member.noteReleased(p.node.cfg.Now(), c)
 	}
 	return receipt.Coins, nil
 }
@@ -127,11 +134,8 @@ func (t *Torrent) takeCloses() []payment.SignedClose {
 	return closes
 }
 
-// attribute records units as owed that were on disk when the files were opened
-// and that no record says are owed: they came just before a crash. Each is owed
-// once.
-func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swarm.Attribution, error) {
-	w := t.node.cfg.Member.Wallet
+// owedUnits are the units of a torrent that are owed, or paid, to somebody.
+func owedUnits(w *wallet.Wallet, torrent payment.TorrentID) (map[uint32]bool, error) {
 	known := map[uint32]bool{}
 	for _, o := range w.Openings() {
 		if o.Commitment.Torrent != torrent {
@@ -139,20 +143,79 @@ func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swa
 		}
 		units, err := w.OwedUnits(o.Commitment.ID())
 		if err != nil {
-			return a, err
+			return nil, err
 		}
 		for _, u := range units {
 			known[u] = true
 		}
 	}
+	return known, nil
+}
+
+// unitOf numbers the units of a torrent, as swarm.Record does.
+func unitOf(layout *piece.Layout, index, block int) uint32 {
+	return uint32((layout.Start(index) + int64(block)*piece.BlockSize) / piece.BlockSize)
+}
+
+// boughtBefore are the blocks of unfinished pieces that earlier runs bought:
+// each was right when it was written down as owed, and is neither fetched nor
+// paid again. A piece that has them all, and was not known to be whole when the
+// run ended, is checked and then had, or else begun anew.
+func (t *Torrent) boughtBefore(s *store.Store, have *piece.Bitfield) (map[int][]int, error) {
+	info := t.Info()
+	if t.node.purse == nil || !t.pays() || info.Pay == nil {
+		return nil, nil
+	}
+	known, err := owedUnits(t.node.cfg.Member.Wallet, payment.TorrentID(info.ID()))
+	if err != nil || len(known) == 0 {
+		return nil, err
+	}
+	partial, layout := map[int][]int{}, s.Layout()
+	for i := range layout.Pieces() {
+		if have.Has(i) || !s.HasData(i) {
+			continue
+		}
+		var blocks []int
+		for k := range layout.Blocks(i) {
+			if known[unitOf(layout, i, k)] {
+				blocks = append(blocks, k)
+			}
+		}
+		switch len(blocks) {
+		case 0:
+		case layout.Blocks(i):
+			good, err := s.Check(i)
+			if err != nil {
+				return nil, err
+			}
+			if good {
+				have.Set(i)
+			}
+		default:
+			partial[i] = blocks
+		}
+	}
+	return partial, nil
+}
+
+// attribute records units as owed that came just before the last run was
+// killed, and that no record says are owed. Each is owed once.
+func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swarm.Attribution, error) {
+	t.attributing.Lock()
+	defer t.attributing.Unlock()
+	w := t.node.cfg.Member.Wallet
+	known, err := owedUnits(w, torrent)
+	if err != nil {
+		return a, err
+	}
 	var owed []wallet.Delivery
 	layout := t.store.Load().Layout()
 	for i := range layout.Pieces() {
-		if !t.had.Has(i) {
+		if !t.unrecorded.Has(i) {
 			continue
 		}
 		for k := range layout.Blocks(i) {
-			unit := uint32((layout.Start(i) + int64(k)*piece.BlockSize) / piece.BlockSize)
+			unit := unitOf(layout, i, k)
 			if uint64(len(owed)) < a.Units && !known[unit] {
 				owed = append(owed, wallet.Delivery{Commitment: a.Commitment, Unit: unit})
 			}

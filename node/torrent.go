@@ -53,6 +53,7 @@ type Torrent struct {
 	// complete is closed when all pieces are verified, settled when sellers
 	// have closed besides, ended when the torrent has stopped.
 	complete, settled, opened, ended chan struct{}
+	drained                          chan struct{} // closed when nothing bought is on its way any more
 	cancel                           context.CancelFunc
 	ctx                              context.Context
 	tasks                            sync.WaitGroup // dials, checks and saves
@@ -75,7 +76,8 @@ type Torrent struct {
 	saved     savedState
 	learned   map[[32]byte][]byte // piece layers that peers told and that are saved
 	unsaved   bool                // learned has more than the file
-	had       *piece.Bitfield     // when the files were opened
+	// unrecorded are pieces that came just before the last run was killed.
+	unrecorded *piece.Bitfield
 	// answers are what is told to the Swarm after the effects at hand.
 	answers []func(now time.Time)
 	damaged atomic.Bool // the disk failed: what was verified may be lost
@@ -84,6 +86,8 @@ type Torrent struct {
 	err    error
 	info   *metainfo.Info
 	closes []payment.SignedClose // that sellers signed, to be filed
+
+	attributing sync.Mutex // each unit is attributed once
 }
 
 // newcomer is a connection whose greeting is not in its outbox yet. Its reader
@@ -101,7 +105,7 @@ func (n *Node) Add(opt Options) (*Torrent, error) {
 	t := &Torrent{
 		node: n, opt: opt, mail: newMailbox(), conns: map[swarm.PeerID]*conn{},
 		hashJobs: make(chan swarm.HashServing, swarm.MaxHashJobs),
-		complete: make(chan struct{}), settled: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
+		complete: make(chan struct{}), settled: make(chan struct{}), drained: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(n.ctx)
 	if opt.Torrent != nil {
@@ -393,9 +397,23 @@ func (t *Torrent) dial(addr netip.AddrPort) {
 	t.run(c, m)
 }
 
-// Close stops the torrent, saves its state and closes its files. The error is
+// drainTime is how long a torrent that is closed waits for what was bought and
+// is on its way.
+const drainTime = 2 * time.Second
+
+// Close stops the torrent, saves its state and closes its files. What sellers
+// have sent is taken in and paid first: lost, it would be our debt. The error is
 // that of saving; what stopped the torrent before is told by Err.
 func (t *Torrent) Close() error {
+	if t.tell(func(now time.Time) { t.swarm.Drain(now) }) {
+		timer := time.NewTimer(drainTime)
+		defer timer.Stop()
+		select {
+		case <-t.drained:
+		case <-timer.C:
+		case <-t.loopDone:
+		}
+	}
 	t.cancel()
 	<-t.loopDone
 	return t.saved.err

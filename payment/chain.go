@@ -73,6 +73,20 @@ func Verify(chain ChainID, known, deeper Claim) bool {
 	return link == known.Link
 }
 
+// Below returns the link of a lower index than a claim's, which whoever has the
+// claim can make; it is the claim's own for its own index. False: the claim is
+// not so deep, or outside of any chain.
+func Below(chain ChainID, c Claim, index uint32) (Link, bool) {
+	if index > c.Index || c.Index > MaxLinks {
+		return Link{}, false
+	}
+	h := newLinkHasher(chain)
+	for i := c.Index; i > index; i-- {
+		c.Link = h.below(i, &c.Link)
+	}
+	return c.Link, true
+}
+
 // Chain makes a buyer's links again from its seed. It keeps about 2*sqrt(n)
 // of them: a mark every sqrt(n), and the segment between two marks that was
 // asked for last. Links asked for in rising order cost one hash each to make

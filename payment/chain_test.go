@@ -58,6 +58,12 @@ func TestChainGivesItsLinks(t *testing.T) {
 			if !Verify(id, low, high) {
 				t.Fatalf("link %d does not verify from %d", high.Index, low.Index)
 			}
+			if got, ok := Below(id, high, low.Index); !ok || got != low.Link {
+				t.Fatalf("link %d below %d: %v %v", low.Index, high.Index, got, ok)
+			}
+			if _, ok := Below(id, low, high.Index); ok != (low == high) {
+				t.Fatalf("link %d below %d: %v", high.Index, low.Index, ok)
+			}
 			if i != j && (Verify(id, high, low) || Verify(id, low, Claim{high.Index, all[low.Index]})) {
 				t.Fatalf("links %d and %d verify the wrong way", i, j)
 			}

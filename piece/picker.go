@@ -38,6 +38,7 @@ type progress struct {
 	received []bool  // by block: it is here, verified or on its way to be
 	unasked  int     // blocks neither asked for nor received
 	missing  int     // blocks not received
+	restored bool    // of an earlier run
 }
 
 // NewPicker picks the pieces that have lacks; it owns have from now on. The
@@ -84,7 +85,7 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 	want := len(dst) + n
 	for i := 0; i < len(p.open) && len(dst) < want; {
 		g := p.open[i]
-		if has.Has(int(g.piece)) {
+		if has.Has(int(g.piece)) && p.resumable(g) {
 			dst = p.take(dst, g, want)
 		}
 		if g.unasked == 0 {
@@ -107,6 +108,12 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 		dst = p.endgame(dst, has, want, pending)
 	}
 	return dst
+}
+
+// resumable reports whether more may be asked of a begun piece: one of an
+// earlier run has to be ready like others.
+func (p *Picker) resumable(g *progress) bool {
+	return !g.restored || p.Ready == nil || p.Ready(int(g.piece))
 }
 
 // Prepared tells that a piece has become ready. Those are begun first, in that
@@ -148,8 +155,14 @@ func (p *Picker) begin(has *Bitfield) *progress {
 	return nil
 }
 
-// Next are the first n pieces that will be begun, of those in reach.
+// Next are the first n pieces that will be begun or, if they are of an earlier
+// run, gone on with, of those in reach.
 func (p *Picker) Next(n int, reach *Bitfield) (next []uint32) {
+	for _, g := range p.open {
+		if g.restored && len(next) < n && reach.Has(int(g.piece)) {
+			next = append(next, g.piece)
+		}
+	}
 	for _, i := range p.rare.order {
 		if len(next) >= n {
 			break
@@ -255,6 +268,7 @@ func (p *Picker) Restored(piece int, blocks []int) {
 		return
 	}
 	g := p.start(uint32(piece))
+	g.restored = true
 	for _, k := range blocks {
 		if !g.received[k] {
 			g.received[k] = true

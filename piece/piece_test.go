@@ -417,3 +417,27 @@ func BenchmarkPick(b *testing.B) {
 		}
 	}
 }
+
+// A piece that an earlier run began is gone on with when it is ready, and is
+// among those that are to be made ready.
+func TestRestoredPiecesWaitUntilReady(t *testing.T) {
+	l := NewLayout(&metainfo.Info{PieceLength: 4 * BlockSize, HasV1: true, Length: 8 * BlockSize, Files: []metainfo.File{{Length: 8 * BlockSize}}})
+	p := NewPicker(l, NewBitfield(2), 1)
+	ready := false
+	p.Ready = func(int) bool { return ready }
+	p.Restored(1, []int{0, 2})
+	all := FullBitfield(2)
+	none := func(Block) bool { return false }
+	if got := p.Pick(nil, all, 8, none); len(got) != 0 {
+		t.Errorf("before it is ready: %v", got)
+	}
+	if next := p.Next(1, all); len(next) != 1 || next[0] != 1 {
+		t.Errorf("next %v, want the piece that was begun", next)
+	}
+	ready = true
+	p.Changed()
+	got := p.Pick(nil, all, 2, none)
+	if len(got) != 2 || got[0] != l.Block(1, 1) || got[1] != l.Block(1, 3) {
+		t.Errorf("picked %v, want blocks 1 and 3 of piece 1", got)
+	}
+}

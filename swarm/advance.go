@@ -66,6 +66,7 @@ func (s *Swarm) tick(now time.Time, elapsed time.Duration, p *peer) {
 	p.up.tick(elapsed)
 	s.checkSnub(now, p)
 	s.tickPurchase(now, p)
+	s.tickSale(now, p)
 	s.refill(now, p)
 	switch {
 	case now.Sub(p.lastHeard) > patience:

@@ -24,6 +24,8 @@ const (
 	// renewBefore is how long before the end of a commitment the next one is
 	// opened: a quarter of its life.
 	renewBefore = 6 * time.Hour
+	// maxCloseAsks is how often a seller is asked for its close.
+	maxCloseAsks = 3
 	// prepaid is how many units are paid ahead, at most (P2).
 	prepaid = 1
 )
@@ -65,6 +67,7 @@ type purchase struct {
 	answered        bool // the seller has answered pay_resume
 	refused         bool // a commitment was refused: the next one is the last tried
 	closing, closed bool // the seller was asked to close; it has
+	asks            int  // how often
 
 	links    uint64 // released
 	verified uint64 // units, those of earlier connections with the deal included
@@ -259,7 +262,7 @@ func (s *Swarm) onHold(now time.Time, p *peer, h peerwire.PayHold) error {
 	} else if b.outstanding(p) > 0 && b.deal.PayAhead {
 		s.pay(now, p, b.verified+prepaid)
 	}
-	if b.closing {
+	if b.closing && b.asks < maxCloseAsks {
 		b.closing = false
 		s.askClose(now, p)
 	}
@@ -295,7 +298,16 @@ func (s *Swarm) affordable(now time.Time, p *peer) int {
 	cap := uint64(b.deal.Cap) - min(uint64(b.deal.Cap), b.verified)
 	s.raise(now, p, cap, out)
 	room := min(window, cap)
-	return int(room - min(room, out))
+	return int(min(room-min(room, out), atRisk(window)-min(atRisk(window), out)))
+}
+
+// atRisk is how many units may be on their way at once. What is lost if we die
+// is our debt: it stays below the window, so that buying goes on.
+func atRisk(window uint64) uint64 {
+	if window < 2*firstDepth {
+		return window
+	}
+	return max(firstDepth, window/2)
 }
 
 // raise asks for a higher cap before the cap is reached: one that lasts for
@@ -408,13 +420,38 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 		s.refill(now, p)
 		return // paid ahead
 	}
-	if due := k.verified - k.links; due >= max(1, min(k.credit()/4, payAtOnce)) {
+	if due := k.verified - k.links; s.draining || due >= max(1, min(k.credit()/4, payAtOnce)) {
 		s.pay(now, p, k.verified)
 	} else if k.since.IsZero() {
 		k.since = now
 		s.wake(now.Add(payAfter))
 	}
 	s.refill(now, p)
+}
+
+// commitment is the one that pays what a peer sends; zero: none.
+func (p *peer) commitment() (id payment.CommitmentID) {
+	if p.buy.deal != nil {
+		id = p.buy.id
+	}
+	return id
+}
+
+// deliveredBefore counts a unit whose connection has ended since it came: it is
+// owed all the same, and paid on the next one.
+func (s *Swarm) deliveredBefore(now time.Time, b piece.Block) {
+	sent, k := s.contributors[b.Piece].now, int(b.Begin/piece.BlockSize)
+	if !s.sold || k >= len(sent) || sent[k].owed == (payment.CommitmentID{}) {
+		return
+	}
+	id := sent[k].owed
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: id, Unit: s.unitOf(b)})
+	for _, p := range s.order {
+		if p.buy.deal != nil && p.buy.id == id && !p.dropped {
+			p.buy.verified++
+			s.pay(now, p, p.buy.verified)
+		}
+	}
 }
 
 // expectLate remembers a unit that was cancelled and may be on its way.

@@ -47,15 +47,47 @@ func (s *Swarm) askClose(now time.Time, p *peer) {
 		return // a cap that is too low: the rest waits for its raise
 	}
 	b.closing = true
+	b.asks++
 	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{
 		Alias: b.deal.Commit.Alias, State: peerwire.PayClosing, Cap: b.deal.Cap,
 	}})
 }
 
+// Drain asks for nothing more, and takes back what is asked for as far as that
+// is still possible: we are about to leave.
+func (s *Swarm) Drain(now time.Time) {
+	s.input()
+	s.draining = true
+	if !s.sold {
+		return
+	}
+	for _, p := range s.order {
+		for _, b := range p.asked.all() {
+			s.send(now, p, peerwire.BlockMessage(peerwire.Cancel, b.Piece, b.Begin, b.Length))
+		}
+	}
+	s.payAll(now)
+}
+
+// Drained reports whether all that was bought has come, after Drain, and has
+// been paid as far as the caps go.
+func (s *Swarm) Drained() bool {
+	if !s.draining || !s.sold {
+		return s.draining
+	}
+	for _, p := range s.order {
+		b := &p.buy
+		if b.deal != nil && !p.dropped && (b.outstanding(p) > 0 || b.agreed && min(b.verified, uint64(b.deal.Cap)) > b.links) {
+			return false
+		}
+	}
+	return true
+}
+
 // Unsettled is how many connected sellers have not closed what we opened.
 func (s *Swarm) Unsettled() (n int) {
 	for _, p := range s.order {
-		if b := &p.buy; b.deal != nil && b.agreed && !b.closed && !p.dropped {
+		if b := &p.buy; !p.dropped && (b.buying || b.deal != nil && b.agreed && !b.closed) {
 			n++
 		}
 	}
@@ -71,7 +103,8 @@ func (s *Swarm) onClosing(now time.Time, p *peer, alias peerwire.Alias) error {
 		return errPayUnknown
 	case c.ended:
 		return nil
-	case p.sale.unpaid > 0:
+	case p.sale.unpaid > 0 && !c.asked: // asked again without a link, it has no more to give
+		c.asked = true
 		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(p.sale.unpaid)}})
 		return nil
 	}
@@ -87,8 +120,10 @@ func (s *Swarm) Closed(now time.Time, id PeerID, c payment.SignedClose) {
 	if p == nil || p.dropped {
 		return
 	}
-	if k := p.sale.claimOf(c.Commitment); k != nil {
-		k.closed = true
+	for _, o := range s.order {
+		if k := o.sale.claimOf(c.Commitment); k != nil {
+			k.ended, k.closed = true, true
+		}
 	}
 	s.send(now, p, peerwire.Message{ID: peerwire.PayCloseID, Rare: peerwire.PayClose{SignedClose: c}})
 }
@@ -99,6 +134,9 @@ func (s *Swarm) onClose(now time.Time, p *peer, c peerwire.PayClose) error {
 	b := &p.buy
 	if b.deal == nil || b.id != c.Commitment {
 		return nil // of an earlier commitment: it was not asked for
+	}
+	if c.Ledger != s.cfg.Ledger || c.Final > b.deal.Cap {
+		return errPayUnknown
 	}
 	if err := c.Verify(p.account); err != nil {
 		return err

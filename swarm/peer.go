@@ -107,6 +107,9 @@ type requests struct {
 
 func (r *requests) len() int { return len(r.list) - r.head }
 
+// all are the blocks in the queue; valid until the next change.
+func (r *requests) all() []piece.Block { return r.list[r.head:] }
+
 func (r *requests) push(b piece.Block) {
 	if r.head > 0 && len(r.list) == cap(r.list) {
 		n := copy(r.list, r.list[r.head:])

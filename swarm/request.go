@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"torrente/payment"
 	"torrente/peerwire"
 	"torrente/piece"
 )
@@ -29,12 +30,13 @@ type contributors struct{ now, failed []contributor }
 type contributor struct {
 	id   PeerID
 	addr netip.Addr
+	owed payment.CommitmentID // that pays the block; zero: none
 }
 
 // refill asks a peer for blocks until enough are under way. Nothing is asked
 // until a quarter is due, so that requests go out many at a time.
 func (s *Swarm) refill(now time.Time, p *peer) {
-	if p.choking || !p.weInterested || p.dropped || s.picker == nil || s.stopped != nil {
+	if p.choking || !p.weInterested || p.dropped || s.picker == nil || s.stopped != nil || s.draining {
 		return
 	}
 	depth := min(p.depth, p.ext.reqq)
@@ -174,7 +176,7 @@ func (s *Swarm) contributed(p *peer, b piece.Block) {
 		c.now = make([]contributor, s.layout.Blocks(int(b.Piece)))
 		s.contributors[b.Piece] = c
 	}
-	c.now[b.Begin/piece.BlockSize] = contributor{p.id, p.about.Addr.Addr()}
+	c.now[b.Begin/piece.BlockSize] = contributor{p.id, p.about.Addr.Addr(), p.commitment()}
 }
 
 // Verdict is what became of a block given to Verify.
@@ -196,6 +198,8 @@ func (s *Swarm) Verified(now time.Time, v Verdict) {
 	index := v.Block.Piece
 	if p := s.sender(v.Block); p != nil && v.OK {
 		s.deliveredUnit(now, p, v.Block)
+	} else if v.OK {
+		s.deliveredBefore(now, v.Block)
 	}
 	switch {
 	case !v.OK:

@@ -67,6 +67,7 @@ func (s *Swarm) Resumed(now time.Time, id PeerID, r peerwire.PayResume, k *Kept)
 	c := &claim{
 		alias: r.Alias, commit: &k.Commitment, id: r.Commitment, best: k.Best,
 		ended: k.Ended || k.Close != nil, closed: k.Close != nil, unserved: r.Ahead,
+		unproven: &peerwire.Pay{Alias: r.Alias, Index: r.Index, Link: r.Link}, watch: now.Add(watchEvery),
 	}
 	sale.bind(c)
 	switch {
@@ -76,11 +77,6 @@ func (s *Swarm) Resumed(now time.Time, id PeerID, r peerwire.PayResume, k *Kept)
 	case k.Ended:
 		s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.alias, State: peerwire.PayClosed}})
 		return
-	}
-	if r.Index > c.best.Index {
-		c.unproven = &peerwire.Pay{Alias: r.Alias, Index: r.Index, Link: r.Link}
-	} else {
-		s.serveAgain(p, c)
 	}
 	s.send(now, p, peerwire.Message{ID: peerwire.PayResumeID, Rare: peerwire.PayResume{
 		Commitment: c.id, Alias: c.alias, Index: c.best.Index, Link: c.best.Link,
@@ -93,14 +89,33 @@ func (s *Swarm) Resumed(now time.Time, id PeerID, r peerwire.PayResume, k *Kept)
 // served before, but for those that it says it never got.
 func (s *Swarm) proven(p *peer, c *claim) error {
 	l := c.unproven
-	c.unproven = nil
 	switch {
-	case l == nil || l.Index <= c.best.Index:
+	case l == nil:
 		return nil
-	case l.Index > c.cap:
+	case l.Index > c.commit.Links:
 		return errPaidTooMuch
+	case l.Index > c.cap:
+		return nil // its top-up is on the way to our ledger: tickSale asks again
+	}
+	c.unproven = nil
+	if l.Index <= c.best.Index {
+		if l.Index > 0 && l.Index == c.best.Index && l.Link == c.best.Link {
+			s.serveAgain(p, c)
+		}
+		return nil
 	}
 	return s.count(p, c, payment.Claim{Index: l.Index, Link: l.Link}, Count{Resumed: true, Ahead: min(c.unserved, prepaid)})
+}
+
+// tickSale asks the ledger again about what waits for it.
+func (s *Swarm) tickSale(now time.Time, p *peer) {
+	for _, alias := range sortedAliases(p.sale.claims) {
+		c := p.sale.claims[alias]
+		if !c.ended && (c.cap == 0 || c.unproven != nil || c.early != nil) && !now.Before(c.watch) {
+			c.watch = now.Add(watchEvery)
+			s.out.Pays.Watch = append(s.out.Pays.Watch, c.id)
+		}
+	}
 }
 
 // serveAgain asks the Book for a unit that was paid for, and that, the buyer
@@ -129,7 +144,7 @@ func (s *Swarm) resume(now time.Time, p *peer) {
 // remember. What it says we owe beyond our record may be on our disk.
 func (s *Swarm) onResumed(now time.Time, p *peer, r peerwire.PayResume) error {
 	b := &p.buy
-	if r.Alias != b.deal.Commit.Alias || b.answered {
+	if r.Alias != b.deal.Commit.Alias || b.answered || !b.deal.Resumed {
 		return errPayAgain
 	}
 	b.answered = true

@@ -13,6 +13,11 @@ import (
 const (
 	// minExpiry is how long a commitment must be valid for, at least.
 	minExpiry = 2 * time.Hour
+	// maxExpiry is the most that the ledger registers, and some for clocks.
+	maxExpiry = 7*24*time.Hour + 10*time.Minute
+	// watchEvery is how often the ledger is asked for a commitment that is not
+	// registered, or whose cap is too low.
+	watchEvery = 5 * time.Second
 	// lastLink is how long before its expiry a commitment counts no more links:
 	// they have to be redeemed before it.
 	lastLink = 30 * time.Minute
@@ -68,6 +73,8 @@ type claim struct {
 	// those units it did not get, until the link is counted.
 	unproven *peerwire.Pay
 	unserved uint32
+	watch    time.Time // when the ledger is asked again
+	asked    bool      // for its close, when best was as it is
 }
 
 // meet asks the Book what earlier connections left over, once there is
@@ -125,10 +132,10 @@ func (s *Swarm) onCommit(now time.Time, p *peer, c peerwire.PayCommit) error {
 		return errPayAgain
 	case k.Ledger != s.cfg.Ledger || k.Torrent != payment.TorrentID(s.info.ID()) || k.Payer != p.account ||
 		k.Receiver != s.cfg.Account || k.Price != s.price || k.Epoch != s.epoch && k.Epoch+1 != s.epoch ||
-		k.Expiry < uint64(now.Add(minExpiry).Unix()) || len(sale.claims) >= maxClaims || sale.unregistered():
+		k.Expiry < uint64(now.Add(minExpiry).Unix()) || k.Expiry > uint64(now.Add(maxExpiry).Unix()) || len(sale.claims) >= maxClaims || sale.unregistered():
 		return errCommitment
 	}
-	is := &claim{alias: c.Alias, commit: k, id: k.ID(), best: k.Start()}
+	is := &claim{alias: c.Alias, commit: k, id: k.ID(), best: k.Start(), watch: now.Add(watchEvery)}
 	sale.bind(is)
 	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordCommitment, Commitment: is.id, Commit: &c})
 	s.out.Pays.Watch = append(s.out.Pays.Watch, is.id)
@@ -254,7 +261,7 @@ func (s *Swarm) count(p *peer, c *claim, next payment.Claim, how Count) error {
 	if !how.Resumed {
 		p.sale.counted += uint64(next.Index - c.best.Index)
 	}
-	c.best, p.sale.last = next, c
+	c.best, c.asked, p.sale.last = next, false, c
 	how.Peer, how.Commitment, how.Index, how.Cap = p.id, c.commit, next.Index, c.cap
 	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordLink, Commitment: c.id, Claim: next})
 	s.out.Pays.Count = append(s.out.Pays.Count, how)
@@ -280,6 +287,7 @@ func (s *Swarm) Counted(now time.Time, c Count, got payment.Counted) {
 	if back := n - min(n, got.Recalled); back > 0 {
 		s.out.Pays.Return = append(s.out.Pays.Return, Loan{Peer: c.Peer, Account: p.account, Units: back})
 	}
+	sale.lease -= min(sale.lease, got.Recalled-min(n, got.Recalled)) // the window is smaller
 	sale.ahead += paid - n
 	sale.again = sale.asking
 	s.ack(now, p)

@@ -71,6 +71,7 @@ type Swarm struct {
 	nextTick  time.Time
 	nextChoke time.Time
 	stopped   error
+	draining  bool // nothing more is asked for
 	totals    Totals
 
 	out   Effects

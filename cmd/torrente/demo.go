@@ -216,8 +216,11 @@ func (s *stage) play(size int64) (*demoFacts, error) {
 	if err := s.compare(f, at, int(rounds), funds); err != nil {
 		return nil, err
 	}
+	if err := s.settle(f, payment.Amount(accounts["seller"])); err != nil {
+		return nil, err
+	}
 	seller.end()
-	return f, s.settle(f)
+	return f, nil
 }
 
 func (s *stage) federation(coins int64) (portal string, err error) {
@@ -259,15 +262,14 @@ func (s *stage) sell(size int64) (at string, seller *child, err error) {
 			return "", nil, err
 		}
 	}
-	port, err := somePort()
+	seller, line, err := s.start("seeding on port", "seed", s.path("sold.torrent"), s.path("free.torrent"),
+		"--home", s.path("seller"), "--dir", s.dir, "--bind", "127.0.0.1", "--port", "0")
 	if err != nil {
 		return "", nil, err
 	}
-	at = net.JoinHostPort("127.0.0.1", port)
-	seller, _, err = s.start("seeding on port", "seed", s.path("sold.torrent"), s.path("free.torrent"),
-		"--home", s.path("seller"), "--dir", s.dir, "--bind", "127.0.0.1", "--port", port)
+	at = net.JoinHostPort("127.0.0.1", line[strings.LastIndexByte(line, ' ')+1:])
 	s.tell("the seller offers %s at %s", formatSize(size), at)
-	return at, seller, err
+	return at, seller, nil
 }
 
 func makeGoodsFile(path string, size int64) error {
@@ -277,16 +279,6 @@ func makeGoodsFile(path string, size int64) error {
 	}
 	_, err = io.CopyN(f, rand.Reader, size)
 	return errors.Join(err, f.Close())
-}
-
-func somePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
 
 // compare downloads free and paid, in turn.
@@ -362,12 +354,12 @@ func sameFiles(a, b string) (bool, error) {
 	}
 }
 
-// settle redeems, and takes the figures from the ledger.
-func (s *stage) settle(f *demoFacts) error {
+// settle lets the seller, which is running, redeem, and takes the figures from
+// the ledger. What it has redeemed by itself before, if the downloads took long,
+// counts as well: it began with so many coins.
+func (s *stage) settle(f *demoFacts, began payment.Amount) error {
 	var before, payee, payer balanceFacts
-	var redeemed struct {
-		Coins payment.Amount `json:"coins"`
-	}
+	var redeemed redeemFacts
 	if err := s.doJSON(&before, "wallet", "balance", "--home", s.path("seller")); err != nil {
 		return err
 	}
@@ -388,7 +380,12 @@ func (s *stage) settle(f *demoFacts) error {
 	if err := s.doJSON(&books, "ledger", "verify", "--dir", s.path("federation")); err != nil {
 		return err
 	}
-	f.RedeemableBefore, f.Redeemed = before.Redeemable, redeemed.Coins
+	for _, b := range []*balanceFacts{&before, &payee, &payer} {
+		if b.Trouble != "" {
+			return errors.New(b.Trouble)
+		}
+	}
+	f.RedeemableBefore, f.Redeemed = before.Redeemable+before.Available-began, payee.Available-began
 	f.Payer, f.Payee = demoAccount{payer.Available, payer.Frozen}, demoAccount{payee.Available, payee.Frozen}
 	f.Minted, f.LedgerTransactions = books.Minted, books.Transactions
 	sum := f.Payer.Available + f.Payer.Frozen + f.Payee.Available + f.Payee.Frozen

@@ -67,7 +67,7 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := openSession(c, std, &f.at, true, f.asMember(c, t))
+	s, err := openSession(c, std, &f.at, wanted{anyFree: true, member: f.asMember(c, t)})
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
+
+	"torrente/internal/control"
 )
 
 // home is the folder of a node's state: key, certificate, wallet, resume
@@ -42,8 +48,23 @@ func (h home) path(elem ...string) string {
 // resume is where the resume record of a torrent is.
 func (h home) resume(id [20]byte) string { return h.path("resume", fmt.Sprintf("%x", id)) }
 
+// inUse means that another process has a home folder.
+type inUse struct {
+	home home
+	pid  int // 0: not known
+}
+
+func (e *inUse) Error() string {
+	who := ""
+	if e.pid != 0 {
+		who = fmt.Sprintf(" (process %d)", e.pid)
+	}
+	return fmt.Sprintf("%s is in use by a running torrente%s: stop it, or give another folder with --home", e.home, who)
+}
+
 // take makes the folder if need be and keeps it for this process: two nodes in
-// one home would spend the same coins. The lock ends with the process.
+// one home would spend the same coins. The lock ends with the process, so that
+// what a dead one left behind is replaced. The error is *inUse.
 func (h home) take() (release func(), err error) {
 	if err := os.MkdirAll(h.path("resume"), 0o700); err != nil {
 		return nil, fmt.Errorf("the state folder: %w", err)
@@ -54,24 +75,60 @@ func (h home) take() (release func(), err error) {
 		return nil, fmt.Errorf("lock the state folder %s: %w", h, err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("%s is in use by a running torrente%s: stop it, or give another folder with --home", h, h.owner())
+		return nil, &inUse{h, h.owner()}
 	}
-	if err := os.WriteFile(h.path("pid"), fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
-		l.Unlock()
+	release = func() {
+		_ = os.Remove(h.path(control.File)) // not there unless it answered
+		_ = os.Remove(h.path(pidFile))
+		_ = l.Unlock() // it ends with the process anyway
+	}
+	err = os.WriteFile(h.path(pidFile), fmt.Appendln(nil, os.Getpid()), 0o600)
+	if gone := os.Remove(h.path(control.File)); err == nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = gone
+	}
+	if err != nil {
+		release()
 		return nil, fmt.Errorf("the state folder: %w", err)
 	}
-	return func() {
-		os.Remove(h.path("pid"))
-		l.Unlock()
-	}, nil
+	return release, nil
 }
 
-// owner names the process that holds the folder, if it says.
-func (h home) owner() string {
-	b, err := os.ReadFile(h.path("pid"))
+// reachTime is how long a process may open its keys before it answers, or do
+// something short.
+const reachTime = 10 * time.Second
+
+// takeOrReach takes the folder, or reaches the process that has it. If that
+// process neither goes nor answers the error is *inUse.
+func (h home) takeOrReach(ctx context.Context) (release func(), running *control.Client, err error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(reachTime); ; {
+		release, err = h.take()
+		if _, busy := errors.AsType[*inUse](err); !busy {
+			return release, nil, err
+		}
+		if at, bad := control.Read(h.path(control.File)); bad == nil && at.PID == h.owner() {
+			return nil, control.NewClient(at), nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, context.Canceled
+		case <-tick.C:
+			if time.Now().After(end) {
+				return nil, nil, err
+			}
+		}
+	}
+}
+
+const pidFile = "pid" // of the process that has the folder
+
+// owner is the process that holds the folder; 0: it does not say.
+func (h home) owner() int {
+	b, err := os.ReadFile(h.path(pidFile))
 	pid, bad := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || bad != nil {
-		return ""
+		return 0
 	}
-	return fmt.Sprintf(" (process %d)", pid)
+	return pid
 }

@@ -10,26 +10,29 @@ import (
 
 	"torrente/metainfo"
 	"torrente/node"
+	"torrente/payment"
 )
 
 func newSeed(std stdio) *cobra.Command {
 	var at address
 	var dir string
+	var above uint64
 	c := &cobra.Command{
 		Use:   "seed FILE.torrent... --dir D",
 		Short: "give the data of torrents to others",
 		Args:  atLeastOne("a torrent file"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return seed(c, std, &at, dir, args)
+			return seed(c, std, &at, dir, payment.Amount(above), args)
 		},
 	}
 	at.flags(c)
 	passwordFlag(c)
 	c.Flags().StringVar(&dir, "dir", ".", "the folder in which the data is")
+	c.Flags().Uint64Var(&above, "redeem-above", 0, "redeem when more coins than this are earned (default: the price of 4 GiB)")
 	return c
 }
 
-func seed(c *cobra.Command, std stdio, at *address, dir string, files []string) (err error) {
+func seed(c *cobra.Command, std stdio, at *address, dir string, above payment.Amount, files []string) (err error) {
 	torrents := make([]*metainfo.Torrent, len(files))
 	for i, f := range files {
 		if torrents[i], err = readTorrent(f); err != nil {
@@ -37,7 +40,7 @@ func seed(c *cobra.Command, std stdio, at *address, dir string, files []string) 
 		}
 	}
 	sold := slices.ContainsFunc(torrents, func(t *metainfo.Torrent) bool { return t.Info.Pay != nil })
-	s, err := openSession(c, std, at, false, sold)
+	s, err := openSession(c, std, at, wanted{member: sold, redeemAbove: above})
 	if errors.Is(err, errNotEnrolled) {
 		return fmt.Errorf("a torrent of these is sold, and is not given away: %w", err)
 	}

@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 
 	"github.com/spf13/cobra"
 
+	"torrente/internal/control"
 	"torrente/metainfo"
 	"torrente/node"
+	"torrente/payment"
 	"torrente/tracker"
 )
 
@@ -22,11 +25,19 @@ type session struct {
 	node    *node.Node
 	member  *member // nil: an ordinary client
 	release func()
+	answers sync.WaitGroup     // the answers to commands
+	deaf    context.CancelFunc // ends them; nil: nobody answers
 }
 
-// openSession takes the home folder, opens the port and starts a node, with the
-// folder's identity if asMember asks for it.
-func openSession(c *cobra.Command, std stdio, at *address, anyFree, asMember bool) (s *session, err error) {
+// wanted is what a session is opened for.
+type wanted struct {
+	anyFree     bool           // port will do, if none was asked for
+	member      bool           // the folder's identity is needed
+	redeemAbove payment.Amount // see node.Membership
+}
+
+// openSession takes the home folder, opens the port and starts a node.
+func openSession(c *cobra.Command, std stdio, at *address, want wanted) (s *session, err error) {
 	h, err := homeOf(c)
 	if err != nil {
 		return nil, err
@@ -35,11 +46,17 @@ func openSession(c *cobra.Command, std stdio, at *address, anyFree, asMember boo
 	if s.release, err = h.take(); err != nil {
 		return nil, err
 	}
-	if asMember {
-		s.member, err = h.openMember(c, std)
+	if want.member {
+		s.member, err = h.openMember(c, std, opening{trust: true})
+	}
+	if s.member != nil {
+		s.member.RedeemAbove = want.redeemAbove
 	}
 	if err == nil {
-		s.node, err = startNode(c, std, at, anyFree, s.member)
+		s.node, err = startNode(c, std, at, want.anyFree, s.member)
+	}
+	if err == nil && want.member {
+		err = s.answerCommands(c, std)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
@@ -60,6 +77,7 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member
 	cfg := node.Config{
 		Trackers: tracker.NewClient(tracker.Config{Local: local, UserAgent: "Torrente/" + version}),
 		Listener: l, Client: "Torrente " + version, Log: logger(c, std.err),
+		Say: func(sentence string) { fmt.Fprintln(std.err, sentence) },
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			return d.DialContext(ctx, "tcp", to.String())
 		},
@@ -86,9 +104,30 @@ func logger(c *cobra.Command, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// answerCommands lets the wallet commands reach this process, which has the
+// wallet open.
+func (s *session) answerCommands(c *cobra.Command, std stdio) error {
+	srv, err := control.Listen(walletCommands(&ownAccount{s.member, s.node}), logger(c, std.err))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.Context()))
+	s.deaf = cancel
+	s.answers.Go(func() {
+		if err := srv.Serve(ctx); err != nil {
+			fmt.Fprintf(std.err, "%v: wallet commands do not work until this process is started again\n", err)
+		}
+	})
+	return s.home.writeJSON(control.File, srv.At())
+}
+
 // close saves all state and lets go of the home folder.
 func (s *session) close() (err error) {
 	defer s.release()
+	if s.deaf != nil {
+		s.deaf()
+		s.answers.Wait()
+	}
 	if s.node != nil {
 		err = s.node.Close()
 	}

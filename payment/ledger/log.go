@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 
 	"torrente/internal/failpoint"
 	"torrente/payment/contract"
@@ -133,7 +134,8 @@ func (l *logReader) next() ([]byte, error) {
 }
 
 // tornOrDamaged tells a last block that a power loss left with sectors never
-// written, which read as zeros, from one that was changed later.
+// written, which read as zeros, from one that was changed later. left is how
+// many bytes of the file begin at it, headBytes at least.
 func (l *logReader) tornOrDamaged(left int64) error {
 	damaged := fmt.Errorf("%w (the block at byte %d)", ErrDamaged, l.at)
 	if left > frameBytes+maxBlockBytes {
@@ -143,16 +145,44 @@ func (l *logReader) tornOrDamaged(left int64) error {
 	if _, err := l.r.ReadAt(rest, l.at); err != nil {
 		return fmt.Errorf("read the block log at byte %d: %w", l.at, err)
 	}
-	for at := l.at; len(rest) > 0; {
-		piece := rest[:min(int64(len(rest)), sector-at%sector)]
-		if len(piece) >= 4 && bytes.Count(piece, []byte{0}) == len(piece) {
-			return errTorn
-		}
-		at += int64(len(piece))
-		rest = rest[len(piece):]
+	if slices.ContainsFunc(l.sectors(rest), func(s []byte) bool { return len(s) >= minBlank && blank(s) }) || l.tornAtAnEnd(rest) {
+		return errTorn
 	}
 	return damaged
 }
+
+// minBlank is how many zeros make a sector one that was never written: fewer
+// may be anybody's.
+const minBlank = 4
+
+// sectors cuts what follows the last good block where the disk does.
+func (l *logReader) sectors(rest []byte) (all [][]byte) {
+	for at := l.at; len(rest) > 0; {
+		n := min(int64(len(rest)), sector-at%sector)
+		all = append(all, rest[:n])
+		at, rest = at+n, rest[n:]
+	}
+	return all
+}
+
+// tornAtAnEnd reports whether all that is wrong with the rest of the file, taken
+// for one frame, is that a sector with the first or last few bytes of it was
+// never written. Those are of the length or of the block's checksum, which the
+// block tells again.
+func (l *logReader) tornAtAnEnd(rest []byte) bool {
+	if len(rest) < frameBytes {
+		return false
+	}
+	whole := l.sectors(appendFrame(make([]byte, 0, len(rest)), rest[headBytes:len(rest)-tailBytes]))
+	for i, s := range l.sectors(rest) {
+		if !bytes.Equal(s, whole[i]) && !(len(s) < minBlank && blank(s)) {
+			return false
+		}
+	}
+	return true
+}
+
+func blank(b []byte) bool { return bytes.Count(b, []byte{0}) == len(b) }
 
 // append writes a block and returns when it is on the disk. An error that is
 // ErrBroken ends the log; after another nothing was written.

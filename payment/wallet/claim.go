@@ -26,16 +26,32 @@ type Claim struct {
 	Ended      bool                 // on the ledger: nothing can be redeemed any more
 }
 
-// redeemable returns the units that the ledger would pay at now.
-func (c *Claim) redeemable(now time.Time) uint32 {
-	deepest := c.Best.Index
+// Deepest returns the index up to which the ledger would pay: that of the best
+// link, or the final one of a signed close.
+func (c *Claim) Deepest() uint32 {
 	if c.Close != nil {
-		deepest = min(deepest, c.Close.Final)
+		return min(c.Best.Index, c.Close.Final)
 	}
-	if c.Ended || deepest <= c.Redeemed || uint64(max(now.Unix(), 0)) >= c.Commitment.Expiry {
+	return c.Best.Index
+}
+
+// Redeemable returns the units that the ledger would pay at now.
+func (c *Claim) Redeemable(now time.Time) uint32 {
+	if c.Ended || c.Deepest() <= c.Redeemed || c.Expired(now) {
 		return 0
 	}
-	return deepest - c.Redeemed
+	return c.Deepest() - c.Redeemed
+}
+
+// Expired reports whether nothing can be redeemed any more at now.
+func (c *Claim) Expired(now time.Time) bool {
+	return uint64(max(now.Unix(), 0)) >= c.Commitment.Expiry
+}
+
+// Worth returns the coins of so many of its units.
+func (c *Claim) Worth(units uint32) payment.Amount {
+	coins, _ := c.Commitment.Price.Mul(uint64(units)) // Check says that the whole chain's fit
+	return coins
 }
 
 // claim is what memory holds of one.
@@ -157,10 +173,9 @@ func (w *Wallet) Redeemable(now time.Time) (units uint64, coins payment.Amount) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.claims {
-		n := uint64(c.redeemable(now))
-		units += n
-		worth, _ := c.Commitment.Price.Mul(n) // Check says that it fits
-		sum, fits := coins.Add(worth)
+		n := c.Redeemable(now)
+		units += uint64(n)
+		sum, fits := coins.Add(c.Worth(n))
 		if !fits {
 			sum = math.MaxUint64
 		}

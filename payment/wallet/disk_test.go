@@ -6,98 +6,32 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
+
+	"torrente/internal/crashfs"
 )
 
-// disk stands between logs and their files. It knows what a loss of power would
-// leave of them, and can fail.
-type disk struct {
-	mu      sync.Mutex
-	durable map[string][]byte // by name, as of the last sync
-	syncs   int
-	// before and after are called around each change, if they are set; an error
-	// of before keeps the change from happening.
-	before, after func(op string) error
-}
-
-func newDisk() *disk { return &disk{durable: map[string][]byte{}} }
-
-// open is a Config.openFile. What the file holds is taken to be durable.
-func (d *disk) open(path string) (file, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	now, err := os.ReadFile(path)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.durable[filepath.Base(path)] = now
-	return &diskFile{f, d, path}, err
-}
-
-// lose returns what of a file is left after a loss of power: what was synced,
-// and unsynced bytes as far as keep says.
-func (d *disk) lose(t testing.TB, path string, keep func(unsynced int) int) []byte {
-	t.Helper()
-	now := must[[]byte](t)(os.ReadFile(path))
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	was := d.durable[filepath.Base(path)]
-	if !bytes.HasPrefix(now, was) {
-		return was // a cut that was not synced
-	}
-	return now[:len(was)+keep(len(now)-len(was))]
-}
-
-func (d *disk) synced() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.syncs
-}
-
-// around runs a change between before and after.
-func (d *disk) around(op string, change func() error) error {
-	if d.before != nil {
-		if err := d.before(op); err != nil {
-			return err
+// on has a wallet's logs on a disk that can fail.
+func on(d *crashfs.Disk, config Config) Config {
+	config.openFile = func(path string) (file, error) {
+		f, err := d.Open(path)
+		if err != nil {
+			return nil, err
 		}
+		return f, nil
 	}
-	err := change()
-	if err == nil && d.after != nil {
-		err = d.after(op)
+	return config
+}
+
+// lost copies a wallet's folder as a loss of power would leave it. wallet.db
+// stays: bbolt has synced it at the end of its last Update.
+func lost(t testing.TB, d *crashfs.Disk, dir string, choose func(n int) int) string {
+	t.Helper()
+	to := crashed(t, dir)
+	for path, left := range d.Lose(choose) {
+		ok(t, os.WriteFile(filepath.Join(to, filepath.Base(path)), left.Data, 0o600))
 	}
-	return err
-}
-
-type diskFile struct {
-	*os.File
-	d    *disk
-	path string
-}
-
-func (f *diskFile) WriteAt(b []byte, at int64) (n int, err error) {
-	err = f.d.around("write", func() error {
-		n, err = f.File.WriteAt(b, at)
-		return err
-	})
-	return n, err
-}
-
-func (f *diskFile) Truncate(size int64) error {
-	return f.d.around("truncate", func() error { return f.File.Truncate(size) })
-}
-
-// Sync costs nothing, so that tests may do it often.
-func (f *diskFile) Sync() error {
-	return f.d.around("sync", func() error {
-		now, err := os.ReadFile(f.path)
-		f.d.mu.Lock()
-		defer f.d.mu.Unlock()
-		f.d.durable[filepath.Base(f.path)] = now
-		f.d.syncs++
-		return err
-	})
+	return to
 }
 
 // bytesFile is a log that is only read.

@@ -18,10 +18,24 @@ const MaxHistory = 10_000
 // maxEventText bounds Event.Text, in bytes.
 const maxEventText = 1 << 10
 
+// The kinds of events that the node writes.
+const (
+	EventDeclared  = "declared"  // coins were frozen for a torrent
+	EventAdded     = "added"     // more of them
+	EventOpened    = "opened"    // a commitment to a seller
+	EventReleased  = "released"  // a seller's close was filed
+	EventReclaimed = "reclaimed" // coins that were frozen came back
+	EventRedeemed  = "redeemed"  // links became coins
+	EventExpired   = "expired"   // links that nobody redeemed in time
+	EventRecovered = "recovered" // the ledger knew what the wallet did not
+	EventRenewed   = "renewed"   // the certificate
+	EventLimit     = "limit"     // the wallet's limit was set
+)
+
 // Event is a line of the wallet's history, for its owner to read.
 type Event struct {
 	At         time.Time            `json:"at"`
-	Kind       string               `json:"kind"` // such as "declared", "opened", "redeemed"
+	Kind       string               `json:"kind"` // one of the constants
 	Torrent    payment.TorrentID    `json:"torrent,omitzero"`
 	Account    payment.Account      `json:"account,omitzero"` // the other side
 	Commitment payment.CommitmentID `json:"commitment,omitzero"`
@@ -31,17 +45,34 @@ type Event struct {
 }
 
 // AddEvent adds to the history, durably. Nothing else depends on it.
-func (w *Wallet) AddEvent(e Event) error {
-	if len(e.Kind)+len(e.Text) > maxEventText {
-		return fmt.Errorf("an event of %d bytes, more than %d", len(e.Kind)+len(e.Text), maxEventText)
+func (w *Wallet) AddEvent(e Event) error { return w.AddEvents([]Event{e}) }
+
+// AddEvents is AddEvent for several, in their order, all or none.
+func (w *Wallet) AddEvents(events []Event) error {
+	if len(events) == 0 {
+		return nil
 	}
-	e.At = e.At.UTC()
-	value, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("write an event: %w", err)
+	values := make([][]byte, 0, len(events))
+	for _, e := range events {
+		if len(e.Kind)+len(e.Text) > maxEventText {
+			return fmt.Errorf("an event of %d bytes, more than %d", len(e.Kind)+len(e.Text), maxEventText)
+		}
+		e.At = e.At.UTC()
+		value, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("write an event: %w", err)
+		}
+		values = append(values, value)
 	}
 	return w.durably(func() error {
-		return w.update(func(tx *bolt.Tx) error { return putEvent(tx, value) })
+		return w.update(func(tx *bolt.Tx) error {
+			for _, v := range values {
+				if err := putEvent(tx, v); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 }
 

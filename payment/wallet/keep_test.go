@@ -11,14 +11,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"torrente/internal/crashfs"
 	"torrente/payment"
 )
 
 func TestLinksAreSyncedInGroups(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		d, config := newDisk(), testConfig()
-		config.SyncEvery, config.openFile = 0, d.open
+		d := new(crashfs.Disk)
+		config := on(d, testConfig())
+		config.SyncEvery = 0
 		w := opened(t, dir, config)
 		in, out := commitment(0, false), commitment(1, true)
 		ok(t, w.SaveClaim(in, payment.Signature{}))
@@ -30,21 +32,21 @@ func TestLinksAreSyncedInGroups(t *testing.T) {
 			}
 			time.Sleep(9 * time.Millisecond) // 99 ms since the first link
 			synctest.Wait()
-			if d.synced() != round {
-				t.Fatalf("round %d: synced %d times, too early", round, d.synced())
+			if d.Syncs() != round {
+				t.Fatalf("round %d: synced %d times, too early", round, d.Syncs())
 			}
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
-			if d.synced() != round+1 {
-				t.Fatalf("round %d: synced %d times", round, d.synced())
+			if d.Syncs() != round+1 {
+				t.Fatalf("round %d: synced %d times", round, d.Syncs())
 			}
 			time.Sleep(time.Hour) // nothing is written, nothing is synced
 		}
 		must[bool](t)(w.Owed(out.ID(), 1))
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if d.synced() != 3 {
-			t.Errorf("synced %d times for no link", d.synced())
+		if d.Syncs() != 3 {
+			t.Errorf("synced %d times for no link", d.Syncs())
 		}
 	})
 }
@@ -84,31 +86,24 @@ func TestFullLogsAreFolded(t *testing.T) {
 func TestFoldInterrupted(t *testing.T) {
 	t.Parallel()
 	dir, in, out := written(t)
-	d, config := newDisk(), testConfig()
-	config.openFile = d.open
+	d := new(crashfs.Disk)
 	var copies []string
-	snapshot := func(op string) error {
-		copies = append(copies, crashed(t, dir))
-		lost := crashed(t, dir)
-		for _, name := range [...]string{linksName, owedName} {
-			left := d.lose(t, filepath.Join(dir, name), func(int) int { return 0 })
-			ok(t, os.WriteFile(filepath.Join(lost, name), left, 0o600))
-		}
-		copies = append(copies, lost)
+	snapshot := func(crashfs.Op) error {
+		copies = append(copies, crashed(t, dir), lost(t, d, dir, func(int) int { return 0 }))
 		return nil
 	}
-	d.before, d.after = snapshot, snapshot
-	w := opened(t, dir, config)
+	d.Before, d.After = snapshot, snapshot
+	w := opened(t, dir, on(d, testConfig()))
 	atOpen := len(copies)
 	if atOpen != 2*2*2*2 {
 		t.Errorf("Open took %d snapshots, of 2 logs at 2 steps", atOpen)
 	}
-	d.before, d.after = nil, nil
+	d.Before, d.After = nil, nil
 	ok(t, w.Link(in.ID(), linkOf(in, 7)))
 	must[bool](t)(w.Owed(out.ID(), 7))
 	w.syncLinks()
 	ok(t, w.bought.log.f.Sync())
-	d.before, d.after = snapshot, snapshot
+	d.Before, d.After = snapshot, snapshot
 	ok(t, w.Close())
 	for i, dir := range copies {
 		r := opened(t, dir, testConfig())
@@ -133,21 +128,20 @@ func TestEveryWriteFails(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for fails := range 9 {
 			in, out := commitment(0, false), commitment(1, true)
-			dir, d, config, count := t.TempDir(), newDisk(), testConfig(), 0
-			config.openFile = d.open
-			w := must[*Wallet](t)(Open(dir, config))
+			dir, d, count := t.TempDir(), new(crashfs.Disk), 0
+			w := must[*Wallet](t)(Open(dir, on(d, testConfig())))
 			ok(t, w.SaveClaim(in, payment.Signature{}))
 			ok(t, w.Reserve(Reservation{Openings: []Opening{openingOf(out, 9)}}))
-			fail := func(string) error {
+			fail := func(crashfs.Op) error {
 				if count++; count-1 == fails {
 					return errDisk
 				}
 				return nil
 			}
 			if after {
-				d.after = fail
+				d.After = fail
 			} else {
-				d.before = fail
+				d.Before = fail
 			}
 			var best, owed uint32
 			for n := range uint32(3) {
@@ -176,20 +170,21 @@ func TestEveryWriteFails(t *testing.T) {
 // After a sync that failed nothing is acknowledged, whatever the disk says then.
 func TestFailedSyncIsFinal(t *testing.T) {
 	var said bytes.Buffer
-	d, config := newDisk(), testConfig()
-	config.openFile, config.Log = d.open, slog.New(slog.NewTextHandler(&said, nil))
+	d := new(crashfs.Disk)
+	config := on(d, testConfig())
+	config.Log = slog.New(slog.NewTextHandler(&said, nil))
 	w := opened(t, t.TempDir(), config)
 	c := commitment(0, false)
 	ok(t, w.SaveClaim(c, payment.Signature{}))
 	ok(t, w.Link(c.ID(), linkOf(c, 1)))
-	d.before = func(op string) error {
-		if op == "sync" {
+	d.Before = func(op crashfs.Op) error {
+		if op.Kind == crashfs.Sync {
 			return errDisk
 		}
 		return nil
 	}
 	w.syncLinks()
-	d.before = nil
+	d.Before = nil
 	if err := w.Link(c.ID(), linkOf(c, 2)); !errors.Is(err, ErrBroken) || !errors.Is(err, errDisk) {
 		t.Errorf("a link after a failed sync: %v", err)
 	}
@@ -200,14 +195,13 @@ func TestFailedSyncIsFinal(t *testing.T) {
 
 // A write that failed and cannot be undone ends the log.
 func TestWriteThatCannotBeUndone(t *testing.T) {
-	d, config := newDisk(), testConfig()
-	config.openFile = d.open
-	w := opened(t, t.TempDir(), config)
+	d := new(crashfs.Disk)
+	w := opened(t, t.TempDir(), on(d, testConfig()))
 	c := commitment(0, true)
 	ok(t, w.Reserve(Reservation{Openings: []Opening{openingOf(c, 9)}}))
-	d.before = func(string) error { return errDisk }
+	d.Before = func(crashfs.Op) error { return errDisk }
 	_, err := w.Owed(c.ID(), 1)
-	d.before = nil
+	d.Before = nil
 	if !errors.Is(err, ErrBroken) {
 		t.Errorf("%v", err)
 	}

@@ -2,14 +2,13 @@ package wallet
 
 import (
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"torrente/internal/crashfs"
 	"torrente/payment"
 )
 
@@ -30,7 +29,7 @@ type facts struct {
 type machine struct {
 	t         *testing.T
 	dir       string
-	d         *disk
+	d         *crashfs.Disk
 	w         *Wallet
 	now       facts
 	safeBest  map[int]uint32
@@ -52,10 +51,8 @@ func newMachine(t *testing.T) *machine {
 // reopen opens the folder as it is. Then all is folded, so all is safe.
 func (m *machine) reopen() {
 	m.t.Helper()
-	m.d = newDisk()
-	config := testConfig()
-	config.openFile = m.d.open
-	m.w = must[*Wallet](m.t)(Open(m.dir, config))
+	m.d = new(crashfs.Disk)
+	m.w = must[*Wallet](m.t)(Open(m.dir, on(m.d, testConfig())))
 	m.allSafe()
 }
 
@@ -241,15 +238,11 @@ func (m *machine) kill(*rapid.T) {
 	m.check(nil)
 }
 
-// powerLoss cuts each log anywhere in what was not synced. What is left must be
+// powerLoss leaves any sectors of what was not synced. What is left must be
 // between what was safe and what was acknowledged.
 func (m *machine) powerLoss(r *rapid.T) {
-	old, was, dir := m.w, m.d, m.dir
-	m.abandon()
-	for _, name := range [...]string{linksName, owedName} {
-		left := was.lose(m.t, filepath.Join(dir, name), func(n int) int { return rapid.IntRange(0, n).Draw(r, "kept") })
-		ok(m.t, os.WriteFile(filepath.Join(m.dir, name), left, 0o600))
-	}
+	old := m.w
+	m.dir = lost(m.t, m.d, m.dir, func(n int) int { return rapid.IntRange(0, n-1).Draw(r, "kept") })
 	ok(m.t, old.Close())
 	safeBest, safeOwed := m.safeBest, m.safeOwed
 	m.reopen()

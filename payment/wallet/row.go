@@ -52,6 +52,11 @@ func openDB(path string) (db *bolt.DB, err error) {
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s is in use by another process: stop it first", path)
 	}
+	for _, bad := range []error{berrors.ErrInvalid, berrors.ErrChecksum, berrors.ErrVersionMismatch} {
+		if errors.Is(err, bad) {
+			return nil, fmt.Errorf("%w (%s: %w)", ErrDamaged, path, err)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

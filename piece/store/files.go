@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -29,6 +30,7 @@ type files struct {
 	root     *os.Root
 	list     []metainfo.File
 	writable bool
+	through  func(*os.File) (file, error) // how tests come between the files and the disk
 
 	mu sync.Mutex // guards the following
 	// open holds the handles; a handle in use (users > 0) is never closed.
@@ -44,8 +46,17 @@ type files struct {
 // look is a file's size in bytes, -1 if absent, and time of change in ns.
 type look struct{ size, modified int64 }
 
+// file is what is needed of an *os.File.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error
+	Close() error
+	Fd() uintptr
+}
+
 type handle struct {
-	file     *os.File
+	file     file
 	writable bool
 	users    int
 	used     uint64
@@ -114,19 +125,23 @@ func (f *files) openOne(i int, write bool) (*handle, error) {
 	if f.list[i].Executable {
 		mode = 0o777
 	}
-	file, err := f.root.OpenFile(name, flag, mode)
+	opened, err := f.root.OpenFile(name, flag, mode)
 	if err != nil {
 		return nil, err
 	}
-	st, err := file.Stat()
+	st, err := opened.Stat()
 	if err == nil && !st.Mode().IsRegular() {
 		err = fmt.Errorf("%s: %w", filepath.Join(f.root.Name(), name), ErrNotRegular)
 	}
 	if err != nil {
-		file.Close()
+		opened.Close()
 		return nil, err
 	}
-	return &handle{file: file, writable: write}, nil
+	h := &handle{file: opened, writable: write}
+	if f.through != nil {
+		h.file, err = f.through(opened)
+	}
+	return h, err
 }
 
 // evict closes the least recently used files that nobody holds.

@@ -42,7 +42,7 @@ func (s *Store) SaveResume(path string, have *piece.Bitfield, clean bool) error 
 			return fmt.Errorf("sync %q: %w", s.info.Name, err)
 		}
 	}
-	id, boot := s.info.ID(), bootID()
+	id, boot := s.info.ID(), s.boot
 	b := append([]byte(resumeMagic), id[:]...)
 	b = append(b, asByte(clean))
 	b = append(b, boot[:]...)
@@ -87,7 +87,7 @@ func (s *Store) LoadResume(path string) (have *piece.Bitfield, clean bool, err e
 		return nil, false, err
 	}
 	body, sum := b[:max(0, len(b)-4)], b[max(0, len(b)-4):]
-	id, boot := s.info.ID(), bootID()
+	id, boot := s.info.ID(), s.boot
 	if len(b) != want || crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(sum) ||
 		string(body[:8]) != resumeMagic || [32]byte(body[8:40]) != id ||
 		binary.BigEndian.Uint32(body[73:]) != uint32(pieces) {

@@ -25,6 +25,7 @@ type Store struct {
 	layout *piece.Layout
 	files  *files
 	leaves leafFile
+	boot   [32]byte // see bootID
 
 	mu     sync.RWMutex        // guards the following
 	layers map[[32]byte][]byte // piece layers by pieces root: added as they are learned
@@ -38,7 +39,7 @@ func Open(dir string, info *metainfo.Info, layers map[[32]byte][]byte, writable 
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of %q: %w", info.Name, err)
 	}
-	s := &Store{info: info, layout: piece.NewLayout(info), files: f, layers: map[[32]byte][]byte{}}
+	s := &Store{info: info, layout: piece.NewLayout(info), files: f, boot: bootID(), layers: map[[32]byte][]byte{}}
 	for root, layer := range layers {
 		s.layers[root] = layer
 	}

@@ -247,10 +247,10 @@ func (c *Client) insist(ctx context.Context, try func(context.Context) error) er
 		case <-wait.C:
 		case <-patience.Done():
 			wait.Stop()
-			if ctx.Err() != nil {
+			if errors.Is(ctx.Err(), context.Canceled) {
 				return ctx.Err()
 			}
-			return err
+			return err // says more than that the time is over
 		}
 	}
 }
