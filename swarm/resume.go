@@ -67,6 +67,7 @@ func (s *Swarm) Resumed(now time.Time, id PeerID, r peerwire.PayResume, k *Kept)
 	c := &claim{
 		alias: r.Alias, commit: &k.Commitment, id: r.Commitment, best: k.Best,
 		ended: k.Ended || k.Close != nil, closed: k.Close != nil, unserved: r.Ahead,
+		had:      uint64(r.Index) + uint64(r.Owed) - min(uint64(r.Index)+uint64(r.Owed), uint64(r.Ahead)),
 		unproven: &peerwire.Pay{Alias: r.Alias, Index: r.Index, Link: r.Link}, watch: now.Add(watchEvery),
 	}
 	sale.bind(c)
@@ -99,9 +100,7 @@ func (s *Swarm) proven(p *peer, c *claim) error {
 	}
 	c.unproven = nil
 	if l.Index <= c.best.Index {
-		if l.Index > 0 && l.Index == c.best.Index && l.Link == c.best.Link {
-			s.serveAgain(p, c)
-		}
+		s.serveAgain(p, c)
 		return nil
 	}
 	return s.count(p, c, payment.Claim{Index: l.Index, Link: l.Link}, Count{Resumed: true, Ahead: min(c.unserved, prepaid)})
@@ -118,13 +117,13 @@ func (s *Swarm) tickSale(now time.Time, p *peer) {
 	}
 }
 
-// serveAgain asks the Book for a unit that was paid for, and that, the buyer
-// says, never came.
+// serveAgain asks the Book for a unit that was paid for, and that never came:
+// our link is deeper than the units that the buyer says it has. One that was
+// killed may not know what it has paid.
 func (s *Swarm) serveAgain(p *peer, c *claim) {
-	if c.unserved > 0 && p.sale.ahead == 0 && !p.sale.asking {
-		s.ask(p, Loan{Units: 1, Again: true})
+	if c.had < uint64(c.best.Index) && p.sale.ahead == 0 && !p.sale.asking {
+		s.ask(p, Loan{Units: prepaid, Again: true})
 	}
-	c.unserved = 0
 }
 
 // resume names a commitment of ours again.

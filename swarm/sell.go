@@ -73,6 +73,7 @@ type claim struct {
 	// those units it did not get, until the link is counted.
 	unproven *peerwire.Pay
 	unserved uint32
+	had      uint64    // units that it had then, as it says
 	watch    time.Time // when the ledger is asked again
 	asked    bool      // for its close, when best was as it is
 }
