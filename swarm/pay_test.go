@@ -595,3 +595,100 @@ func TestNextCommitment(t *testing.T) {
 		}
 	}
 }
+
+// A buyer with units in flight when its connection broke owes what it never
+// saw. It cannot pay that, and has its close in the end all the same.
+func TestCloseWithLostUnits(t *testing.T) {
+	w := newWorld(t, 3)
+	c := soldContent(t, 64<<10, 3_000_000)
+	l := newFakeLedger(w)
+	seller := w.settleMember("seller", c, l, Config{}, true, false)
+	buyer := w.settleMember("buyer", c, l, Config{}, false, false)
+	before := payment.Commitment{Payer: buyer.s.cfg.Account, Receiver: seller.s.cfg.Account, Links: 5000, Price: testPrice}
+	seller.book(buyer.s.cfg.Account).Count(w.now, &before, 2048, 2048)
+	buyer.meet(seller)
+	w.run(time.Minute, func() bool { return buyer.owed > 40 })
+	for id := range buyer.links {
+		buyer.hangUp(id, errSilent)
+	}
+	w.pass(100 * time.Millisecond)
+	if seller.book(buyer.s.cfg.Account).Owed() == 0 {
+		t.Fatal("nothing was lost on its way")
+	}
+	buyer.meet(seller)
+	w.run(10*time.Minute, buyer.s.Complete)
+	w.pass(time.Second)
+	quiet := w.serial
+	w.pass(10 * time.Second)
+	if len(buyer.closes) != 1 || buyer.s.Unsettled() != 0 {
+		t.Errorf("%d closes, %d unsettled", len(buyer.closes), buyer.s.Unsettled())
+	}
+	if said := w.serial - quiet; said > 200 {
+		t.Errorf("%d things happened in ten quiet seconds", said)
+	}
+}
+
+// What a buyer or a seller says of an old commitment gains it nothing: a
+// stranger that never paid is served nothing, and nobody is paid on a new
+// commitment for what it did not deliver.
+func TestLiesAboutOldCommitments(t *testing.T) {
+	c := soldContent(t, 64<<10, 1_000_000)
+	chain, err := payment.NewChain(payment.Seed{1}, payment.ChainID{1}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := payment.Commitment{
+		Torrent: payment.TorrentID(c.torrent.Info.ID()), Payer: payment.Account{9}, Receiver: payment.Account{1},
+		Root: chain.Root(), Chain: payment.ChainID{1}, Links: 1000, Price: testPrice, Epoch: 1, Expiry: 1e9 + 86400,
+	}
+	meet := func(have func(s *Swarm) *piece.Bitfield) *hostile {
+		s := New(Config{Info: c.torrent.Info, Layers: c.torrent.Layers, Pays: true, Account: payment.Account{1}})
+		h := &hostile{t: t, s: s, now: time.Unix(1e9, 0)}
+		s.Opened(h.now, have(s), nil)
+		s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
+		s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
+		s.Authenticated(h.now, 1, payment.Account{9})
+		s.Met(h.now, 1, payment.Account{9}, payment.Standing{}, 0, 0)
+		return h
+	}
+	t.Run("a stranger's unit that never came", func(t *testing.T) {
+		h := meet(func(s *Swarm) *piece.Bitfield { return fullOf(s) })
+		h.says(peerwire.Of(peerwire.Interested))
+		said := peerwire.PayResume{Commitment: k.ID(), Alias: 1, Link: k.Root, Ahead: 1}
+		h.says(peerwire.Message{ID: peerwire.PayResumeID, Rare: said})
+		h.s.Resumed(h.now, 1, said, &Kept{Commitment: k, Best: k.Start()})
+		h.s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventOpened, Commitment: k.ID(), Cap: 100})
+		for _, l := range h.s.Take().Pays.Lend {
+			if l.Again {
+				t.Errorf("the Book is asked for a free unit: %+v", l)
+			}
+		}
+	})
+	t.Run("a seller's debt on a new commitment", func(t *testing.T) {
+		h := meet(func(s *Swarm) *piece.Bitfield { return piece.NewBitfield(s.layout.Pieces()) })
+		ours := k
+		ours.Payer, ours.Receiver = k.Receiver, k.Payer
+		h.says(peerwire.Of(peerwire.HaveAll))
+		h.says(peerwire.Message{ID: peerwire.PayTermsID, Rare: peerwire.PayTerms{Price: testPrice, Epoch: 1, Unit: piece.BlockSize, Window: 1024}})
+		h.s.Bought(h.now, 1, &Deal{Commit: peerwire.PayCommit{Alias: 7, Commitment: ours}, Links: chain, Cap: 64, PayAhead: true})
+		h.says(peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: 7, State: peerwire.PayRegistered, Cap: 64}})
+		h.says(peerwire.Message{ID: peerwire.PayResumeID, Rare: peerwire.PayResume{Commitment: ours.ID(), Alias: 7, Link: k.Root, Owed: 1024}})
+		if e := h.s.Take(); len(e.Pays.Attribute) != 0 || len(e.Drop) != 1 {
+			t.Errorf("attributed %v, dropped %v", e.Pays.Attribute, e.Drop)
+		}
+	})
+}
+
+// A window that has shrunk takes back what the connection was lent and has not
+// used.
+func TestRecalledLease(t *testing.T) {
+	s := New(Config{Info: soldContent(t, 64<<10, 1_000_000).torrent.Info, Pays: true, Account: payment.Account{1}})
+	now := time.Unix(1e9, 0)
+	s.Join(now, 1, Peer{ID: [20]byte{9}, Pay: true})
+	p := s.peers[1]
+	p.account, p.sale = payment.Account{9}, sale{meeting: true, met: true, lease: 10, unpaid: 2}
+	s.Counted(now, Count{Peer: 1, Commitment: &payment.Commitment{}}, payment.Counted{Paid: 5, Recalled: 5})
+	if p.sale.lease != 7 || p.sale.unpaid != 0 || p.sale.ahead != 3 {
+		t.Errorf("lease %d, unpaid %d, ahead %d, want 7, 0 and 3", p.sale.lease, p.sale.unpaid, p.sale.ahead)
+	}
+}
