@@ -23,7 +23,7 @@ const (
 	killsVariable    = "TORRENTE_KILLS"
 	killSeedVariable = "TORRENTE_KILL_SEED"
 	// fewKills is how often without it.
-	fewKills = 24
+	fewKills = 16
 	// killRange is within how many hits of failpoints a process dies: a whole
 	// download of killUnits has about a thousand.
 	killRange = 250
@@ -280,9 +280,10 @@ func (v *victim) note(log string) (killed bool) {
 // round is one torrent that is sold and downloaded.
 type round struct {
 	*fair
-	name   string // of the goods
-	kills  int
-	memory memory
+	name     string // of the goods
+	kills    int
+	deserted bool // the seller died when the buyer was through
+	memory   memory
 }
 
 func (f *fair) newRound() *round {
@@ -399,7 +400,7 @@ func (r *round) together(seller, b *life) (complete bool) {
 	}
 	b.over()
 	if seller.stop() {
-		r.kills++
+		r.kills, r.deserted = r.kills+1, true
 		r.look(r.seller)
 	}
 	return true

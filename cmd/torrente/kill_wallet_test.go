@@ -142,7 +142,13 @@ func (r *round) judge(a *account) {
 	if a.twice != 0 {
 		r.t.Errorf("%s: %d units are owed twice", r.name, a.twice)
 	}
-	if a.unpaid != 0 {
+	// The last links are lost with a seller that dies just before it counts them,
+	// no more than its window (P1), if the buyer has ended and never comes back.
+	var lost uint64
+	if r.deserted {
+		lost = killUnits / 16
+	}
+	if a.unpaid > lost {
 		r.t.Errorf("%s: %d units are owed and not paid", r.name, a.unpaid)
 	}
 	// One unit is paid ahead on each commitment at most (P2).
@@ -150,7 +156,7 @@ func (r *round) judge(a *account) {
 		r.t.Errorf("%s: %d units were paid ahead on %d commitments", r.name, a.ahead, a.commitments)
 	}
 	// How far it has paid a buyer writes down lazily; the seller knows better.
-	if a.released > a.redeemed {
+	if a.released > a.redeemed+lost {
 		r.t.Errorf("%s: links for %d units were released, %d redeemed", r.name, a.released, a.redeemed)
 	}
 }
