@@ -48,12 +48,11 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 	}
 	for _, r := range e.Raise {
 		t.tasks.Go(func() {
-			err := p.raise(t.ctx, r)
-			if err == nil {
-				t.trouble.Store(nil)
+			if err := p.raise(t.ctx, r); err == nil {
+				t.shortage.Store(nil)
 			} else {
 				t.node.cfg.Log.Warn("top up", "err", err)
-				t.trouble.Store(&err)
+				t.shortage.Store(&err)
 				t.tell(func(now time.Time) { t.swarm.NotRaised(now, r.Commitment) })
 			}
 		})
@@ -181,6 +180,15 @@ func (t *Torrent) buy(b swarm.Purchase) {
 
 // Pays reports whether this node may pay for the torrent, or be paid.
 func (t *Torrent) Pays() bool { return t.pays() }
+
+// Shortage is why a seller could not be promised more the last time; nil:
+// nothing is wrong. Others may have enough: it matters if nothing comes.
+func (t *Torrent) Shortage() error {
+	if e := t.shortage.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
 
 // PaymentTrouble is why nothing could be bought the last time; nil: nothing
 // is wrong.

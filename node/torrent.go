@@ -71,6 +71,7 @@ type Torrent struct {
 	checking  atomic.Pointer[Checking]
 	last      atomic.Pointer[swarm.Status] // of the last second
 	session   atomic.Pointer[tracker.Session]
+	shortage  atomic.Pointer[error]             // why no cap was raised, the last time
 	trouble   atomic.Pointer[error]             // why nothing was bought, the last time
 	refusal   atomic.Pointer[*identity.Refused] // the last
 	saved     savedState

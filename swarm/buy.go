@@ -89,6 +89,10 @@ const maxLate = maxDepth
 // onTerms takes a seller's offer. Only the ledger's own price is paid.
 func (s *Swarm) onTerms(now time.Time, p *peer, t peerwire.PayTerms) error {
 	b := &p.buy
+	if s.epoch == 0 {
+		b.early = &t // the ledger has not told us its price yet
+		return nil
+	}
 	if t.Unit != piece.BlockSize || t.Price != s.price || t.Epoch != s.epoch {
 		s.send(now, p, peerwire.Message{ID: peerwire.PayErrorID, Rare: peerwire.PayError{Code: PayErrorTerms, Text: "the price is not the ledger's"}})
 		return nil

@@ -183,6 +183,12 @@ func (s *Swarm) Ledger(now time.Time, e payment.LedgerEvent) {
 		s.price, s.epoch = e.Price, e.Epoch
 		for _, p := range s.order {
 			s.offer(now, p)
+			if t := p.buy.early; t != nil && s.picker != nil && s.epoch != 0 {
+				p.buy.early = nil
+				if err := s.onTerms(now, p, *t); err != nil {
+					s.drop(p, err)
+				}
+			}
 		}
 	case payment.EventOpened, payment.EventCap:
 		for _, p := range s.order {

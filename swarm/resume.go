@@ -156,7 +156,8 @@ func (s *Swarm) onResumed(now time.Time, p *peer, r peerwire.PayResume) error {
 	}
 	owed := b.verified - min(b.verified, b.links)
 	extra := uint64(r.Owed) - min(uint64(r.Owed), owed)
-	if extra = min(extra, b.credit()); extra > 0 {
+	// The window that it has said is what is left of W beside the debt.
+	if extra = min(extra, max(b.credit(), b.links/trustGrowth)); extra > 0 {
 		s.out.Pays.Attribute = append(s.out.Pays.Attribute, Attribution{p.id, b.id, extra})
 	}
 	s.pay(now, p, b.verified)

@@ -129,6 +129,7 @@ func magnetPeers(m *metainfo.Magnet) (out []netip.AddrPort) {
 func watch(ctx context.Context, std stdio, t *node.Torrent) error {
 	p := newProgress(std.err)
 	defer p.end()
+	var stuck standstill
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -146,12 +147,32 @@ func watch(ctx context.Context, std stdio, t *node.Torrent) error {
 			if err := t.PaymentTrouble(); err != nil && t.Status().DownRate == 0 {
 				return err
 			}
+			if err := t.Shortage(); stuck.after(time.Now(), t.Status().Downloaded) && err != nil {
+				return err
+			}
 			if err := t.Refusal(); err != nil && t.Status().Peers == 0 {
 				return err
 			}
 			p.show(t)
 		}
 	}
+}
+
+// standstillTime is how long nothing comes before a want of coins is why.
+const standstillTime = 15 * time.Second
+
+// standstill notices that nothing has come for a while.
+type standstill struct {
+	bytes int64
+	since time.Time
+}
+
+// after reports whether nothing has come for standstillTime.
+func (s *standstill) after(now time.Time, bytes int64) bool {
+	if s.since.IsZero() || bytes != s.bytes {
+		s.bytes, s.since = bytes, now
+	}
+	return now.Sub(s.since) >= standstillTime
 }
 
 // settleTime is how long the sellers' closes are waited for.

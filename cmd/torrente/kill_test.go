@@ -30,9 +30,9 @@ const (
 	killUnits = 64
 	// roundFunds is what a buyer has, in coins; a unit costs one.
 	roundFunds = 2 * killUnits
-	// killPiece is the piece length: a unit is a piece, so what was verified is
-	// known to be after a kill.
-	killPiece = "16KiB"
+	// killPiece is the piece length: a piece has several units, so that kills
+	// leave pieces that are not whole.
+	killPiece = "64KiB"
 	// killPatience is how long a process may take to die or to finish.
 	killPatience = 40 * time.Second
 	// roundKills is how often one buyer is killed, or a seller of it. Each time
