@@ -90,15 +90,17 @@ type greeting struct {
 	owed, lent uint64
 }
 
-func (p *purse) meet(t payment.TorrentID, l swarm.Loan) greeting {
+func (p *purse) meet(now time.Time, t payment.TorrentID, l swarm.Loan) greeting {
 	p.books.Lock()
 	defer p.books.Unlock()
 	p.holders[holding{t, l.Account}] = l.Peer
 	b := p.book(l.Account)
 	g := greeting{left: b.Join(t), owed: b.Owed()}
 	if b.Defaulted() {
-		g.left.Unpaid = 0 // what it lost is not made good before it has paid
+		g.left.Unpaid, g.left.Units = 0, nil // what it lost is not made good before it has paid
 	}
+	again := b.Repeat(now, uint64(len(g.left.Units)))
+	g.left.Units = g.left.Units[uint64(len(g.left.Units))-again:]
 	g.lent = b.Lease(t, l.Units)
 	return g
 }

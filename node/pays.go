@@ -77,7 +77,7 @@ func (t *Torrent) lend(now time.Time, e *swarm.Pays) error {
 		p.part(now, torrent, l)
 	}
 	for _, l := range e.Meet {
-		g := p.meet(torrent, l)
+		g := p.meet(now, torrent, l)
 		t.answer(func(now time.Time) { t.swarm.Met(now, l.Peer, l.Account, g.left, g.owed, g.lent) })
 	}
 	for _, c := range e.Close { // before anybody asks for it again

@@ -152,11 +152,6 @@ func owedUnits(w *wallet.Wallet, torrent payment.TorrentID) (map[uint32]bool, er
 	return known, nil
 }
 
-// unitOf numbers the units of a torrent, as swarm.Record does.
-func unitOf(layout *piece.Layout, index, block int) uint32 {
-	return uint32((layout.Start(index) + int64(block)*piece.BlockSize) / piece.BlockSize)
-}
-
 // boughtBefore are the blocks of unfinished pieces that earlier runs bought:
 // each was right when it was written down as owed, and is neither fetched nor
 // paid again. A piece that has them all, and was not known to be whole when the
@@ -177,7 +172,7 @@ func (t *Torrent) boughtBefore(s *store.Store, have *piece.Bitfield) (map[int][]
 		}
 		var blocks []int
 		for k := range layout.Blocks(i) {
-			if known[unitOf(layout, i, k)] {
+			if known[layout.Unit(layout.Block(i, k))] {
 				blocks = append(blocks, k)
 			}
 		}
@@ -215,7 +210,7 @@ func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swa
 			continue
 		}
 		for k := range layout.Blocks(i) {
-			unit := unitOf(layout, i, k)
+			unit := layout.Unit(layout.Block(i, k))
 			if uint64(len(owed)) < a.Units && !known[unit] {
 				owed = append(owed, wallet.Delivery{Commitment: a.Commitment, Unit: unit})
 			}

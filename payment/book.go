@@ -23,8 +23,11 @@ const (
 	// markAhead is the least by which leases may grow before they are written
 	// down again.
 	markAhead = 16
-	// maxResends is how many charged, unpaid units are sent again free, a day.
+	// maxResends is how many charged, unpaid units are made good by others, a
+	// day; maxRepeats how often, in windows a day, they are sent again
+	// themselves: that gives nobody anything twice, and costs but the upload.
 	maxResends = 16
+	maxRepeats = 16
 	// What one account may make this node remember.
 	maxTabs        = 256
 	maxCommitments = 4096
@@ -53,7 +56,8 @@ type Book struct {
 	halved    time.Time // when it was last
 	defaulted bool
 	resends   int
-	resendDay time.Time // when the count of resends began
+	repeats   uint64
+	resendDay time.Time // when the counts of resends and repeats began
 	counted   map[CommitmentID]uint32
 	tabs      map[TorrentID]*tab
 	unsafe    bool // what the record on disk would get wrong was changed
@@ -66,6 +70,7 @@ type tab struct {
 	debt   uint64    // served, not paid, and no swarm looks after it
 	doubt  uint64    // leased when this node died: served perhaps
 	ahead  uint64    // paid by them, not served, and no swarm looks after it
+	units  []uint32  // the numbers of those in debt, oldest first; of older debts they are not known
 	hold   time.Time // since when their next request waits for a link; zero: it does not
 	left   time.Time // when the connection ended; zero: it has not
 }
@@ -196,8 +201,10 @@ type Standing struct {
 	// Ahead is how many units were paid for and not served yet.
 	Ahead uint64
 	// Unpaid is how many units were served that no link paid. So many may be
-	// served again free, as often as Resend allows: the first may be lost.
+	// served again free, as often as Resend and Repeat allow: the first may be
+	// lost. Units are their numbers, as far as known, oldest first.
 	Unpaid uint64
+	Units  []uint32
 }
 
 // Join tells that a swarm has a connection to the account again, and hands it
@@ -207,7 +214,7 @@ func (b *Book) Join(torrent TorrentID) Standing {
 	if t == nil {
 		return Standing{}
 	}
-	s := Standing{t.ahead, t.owed()}
+	s := Standing{t.ahead, t.owed(), slices.Clone(t.units)}
 	b.unsafe = b.unsafe || t.ahead > 0 // it is served once
 	t.left, t.ahead = time.Time{}, 0
 	b.tidy(torrent)
@@ -221,7 +228,9 @@ func (b *Book) Leave(now time.Time, torrent TorrentID, s Standing) {
 	if t == nil {
 		return // then it had no lease either
 	}
-	t.debt += min(s.Unpaid, t.leased)
+	lost := min(s.Unpaid, t.leased)
+	t.debt += lost
+	t.units = newest(append(t.units, newest(s.Units, lost)...), MaxWindow)
 	t.ahead += s.Ahead
 	t.leased, t.hold, t.left = 0, time.Time{}, now
 	b.tidy(torrent)
@@ -247,17 +256,37 @@ func (b *Book) Hold(now time.Time, torrent TorrentID) {
 	}
 }
 
-// Resend reports whether one more charged, unpaid unit may be sent again free.
+// newest are the last of some units, at most n.
+func newest(units []uint32, n uint64) []uint32 {
+	return units[uint64(len(units))-min(n, uint64(len(units))):]
+}
+
+// Resend reports whether one more charged, unpaid unit may be made good by
+// another, free.
 func (b *Book) Resend(now time.Time) bool {
-	if now.Sub(b.resendDay) >= 24*time.Hour {
-		b.resends, b.resendDay = 0, now
-	}
+	b.newDay(now)
 	if b.resends >= maxResends {
 		return false
 	}
 	b.resends++
 	b.unsafe = true
 	return true
+}
+
+// Repeat returns how many charged, unpaid units, of n, may be sent again free:
+// those same units, by number.
+func (b *Book) Repeat(now time.Time, n uint64) uint64 {
+	b.newDay(now)
+	most := maxRepeats * b.Window()
+	n = min(n, most-min(most, b.repeats))
+	b.repeats += n
+	return n
+}
+
+func (b *Book) newDay(now time.Time) {
+	if now.Sub(b.resendDay) >= 24*time.Hour {
+		b.resends, b.repeats, b.resendDay = 0, 0, now
+	}
 }
 
 // Settle ends the doubt about what was served before this node died. owed is

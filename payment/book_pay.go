@@ -61,6 +61,7 @@ func (b *Book) Recount(now time.Time, c *Commitment, index, registeredCap uint32
 		t := b.tabs[torrent]
 		known := min(units, t.debt)
 		t.debt -= known
+		t.units = newest(t.units, t.debt)
 		units -= known
 		b.tidy(torrent)
 	}
@@ -112,6 +113,7 @@ func (b *Book) payDebts(first TorrentID, units uint64) uint64 {
 		doubted := min(units, t.doubt)
 		t.doubt -= doubted
 		units -= doubted
+		t.units = newest(t.units, t.debt)
 		t.safe -= min(known+doubted, t.safe) // after a crash the links pay it again
 		b.tidy(torrent)
 		if units == 0 {

@@ -167,7 +167,7 @@ func (s *seller) aheadInTabs() (n uint64) {
 
 func (s *seller) leave(id TorrentID) {
 	if l := s.swarms[id]; l != nil {
-		s.book.Leave(s.now, id, Standing{l.ahead(), l.unpaid()})
+		s.book.Leave(s.now, id, Standing{Ahead: l.ahead(), Unpaid: l.unpaid()})
 		delete(s.swarms, id)
 		s.keep()
 	}

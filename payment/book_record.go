@@ -13,14 +13,16 @@ import (
 // ErrBook means that bytes are no book: they were damaged.
 var ErrBook = errors.New("not a valid book of an account: the record is damaged")
 
-// bookVersion opens a book on disk.
-const bookVersion = 1
+// bookVersion opens a book on disk. Version 1 had neither repeats nor the
+// numbers of units.
+const bookVersion = 2
 
 // Append writes the book to b: version u8, them 32, credit u64, halved u64,
-// defaulted u8; resends u8, since u64; the number of commitments u32 and for
+// defaulted u8; resends u8, repeats u64, since u64; the number of commitments u32 and for
 // each its id 32 and index u32; the number of torrents u32 and for each its id
-// 32, leased (what Mark allows), debt, doubt, ahead, left u64. Times are seconds since 1970, 0 for none. Equal books
-// give equal bytes.
+// 32, leased (what Mark allows), debt, doubt, ahead, left u64, the number of
+// units in debt u32 and for each its number u32. Times are seconds since 1970,
+// 0 for none. Equal books give equal bytes.
 func (b *Book) Append(out []byte) []byte {
 	be := binary.BigEndian
 	out = append(out, bookVersion)
@@ -28,7 +30,7 @@ func (b *Book) Append(out []byte) []byte {
 	out = be.AppendUint64(out, uint64(b.credit))
 	out = be.AppendUint64(out, seconds(b.halved))
 	out = append(out, asByte(b.defaulted), byte(b.resends))
-	out = be.AppendUint64(out, seconds(b.resendDay))
+	out = be.AppendUint64(be.AppendUint64(out, b.repeats), seconds(b.resendDay))
 	out = be.AppendUint32(out, uint32(len(b.counted)))
 	ids := slices.SortedFunc(maps.Keys(b.counted), func(x, y CommitmentID) int { return slices.Compare(x[:], y[:]) })
 	for _, id := range ids {
@@ -48,6 +50,10 @@ func (t *tab) append(out []byte) []byte {
 	for _, n := range [...]uint64{t.mark(), t.debt, t.doubt, t.ahead, seconds(t.left)} {
 		out = be.AppendUint64(out, n)
 	}
+	out = be.AppendUint32(out, uint32(len(t.units)))
+	for _, unit := range t.units {
+		out = be.AppendUint32(out, unit)
+	}
 	return out
 }
 
@@ -61,18 +67,18 @@ func ParseBook(now time.Time, config BookConfig, data []byte) (*Book, error) {
 	b := NewBook(config)
 	in := cryptobyte.String(data)
 	var version, defaulted, resends uint8
-	var credit, halved, since uint64
+	var credit, halved, repeats, since uint64
 	var them Account
-	ok := in.ReadUint8(&version) && version == bookVersion &&
+	ok := in.ReadUint8(&version) && (version == 1 || version == bookVersion) &&
 		in.CopyBytes(them[:]) && them == config.Them &&
 		in.ReadUint64(&credit) && in.ReadUint64(&halved) && in.ReadUint8(&defaulted) && defaulted <= 1 &&
-		in.ReadUint8(&resends) && resends <= maxResends && in.ReadUint64(&since) &&
+		in.ReadUint8(&resends) && resends <= maxResends && (version == 1 || in.ReadUint64(&repeats)) && repeats <= maxRepeats*MaxWindow && in.ReadUint64(&since) &&
 		halved <= MaxTime && since <= MaxTime
-	if !ok || !b.readCounted(&in) || !b.readTabs(now, &in) || !in.Empty() {
+	if !ok || !b.readCounted(&in) || !b.readTabs(now, &in, version) || !in.Empty() {
 		return nil, ErrBook
 	}
 	b.credit, b.halved, b.defaulted = Amount(credit), moment(halved), defaulted == 1
-	b.resends, b.resendDay = int(resends), moment(since)
+	b.resends, b.repeats, b.resendDay = int(resends), repeats, moment(since)
 	return b, nil
 }
 
@@ -92,7 +98,7 @@ func (b *Book) readCounted(in *cryptobyte.String) bool {
 	return len(b.counted) == int(n)
 }
 
-func (b *Book) readTabs(now time.Time, in *cryptobyte.String) bool {
+func (b *Book) readTabs(now time.Time, in *cryptobyte.String, version uint8) bool {
 	var n uint32
 	if !in.ReadUint32(&n) || n > maxTabs {
 		return false
@@ -100,7 +106,7 @@ func (b *Book) readTabs(now time.Time, in *cryptobyte.String) bool {
 	for range n {
 		var torrent TorrentID
 		t := &tab{}
-		if !in.CopyBytes(torrent[:]) || !t.read(in) || b.tabs[torrent] != nil {
+		if !in.CopyBytes(torrent[:]) || !t.read(in) || version > 1 && !t.readUnits(in) || b.tabs[torrent] != nil {
 			return false
 		}
 		t.doubt, t.leased = t.doubt+t.leased, 0
@@ -129,6 +135,20 @@ func (t *tab) read(in *cryptobyte.String) bool {
 		return false
 	}
 	t.left = moment(left)
+	return true
+}
+
+func (t *tab) readUnits(in *cryptobyte.String) bool {
+	var n uint32
+	if !in.ReadUint32(&n) || n > MaxWindow || uint64(n) > t.debt {
+		return false
+	}
+	t.units = make([]uint32, n)
+	for i := range t.units {
+		if !in.ReadUint32(&t.units[i]) {
+			return false
+		}
+	}
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 )
@@ -279,6 +280,54 @@ func TestResends(t *testing.T) {
 	}
 	if b.Resend(today.Add(day-1)) || !b.Resend(today.Add(day)) {
 		t.Error("not 16 a day")
+	}
+}
+
+// Units that were lost on their way are known by number until they are paid, in
+// the order in which they were served, over restarts too.
+func TestLostUnitsAreKnown(t *testing.T) {
+	b := customer(8)
+	b.Lease(film, 5)
+	b.Leave(today, film, Standing{Unpaid: 5, Units: []uint32{10, 11, 12, 13, 14}})
+	b = must[*Book](t)(ParseBook(today, b.config, b.Append(nil)))
+	if left := b.Join(film); left.Unpaid != 5 || !slices.Equal(left.Units, []uint32{10, 11, 12, 13, 14}) {
+		t.Errorf("after a restart: %+v", left)
+	}
+	b.Count(today, promise(film, 1), 2, 2)
+	if left := b.Join(film); left.Unpaid != 3 || !slices.Equal(left.Units, []uint32{12, 13, 14}) {
+		t.Errorf("two were paid: %+v", left)
+	}
+	b.Lease(film, 2)
+	b.Leave(today, film, Standing{Unpaid: 1, Units: []uint32{12, 20}}) // more than it says it served
+	if left := b.Join(film); left.Unpaid != 4 || !slices.Equal(left.Units, []uint32{12, 13, 14, 20}) {
+		t.Errorf("one more was lost: %+v", left)
+	}
+}
+
+func TestRepeats(t *testing.T) {
+	b := customer(3)
+	if n := b.Repeat(today, 2) + b.Repeat(today, 100); n != 16*3 {
+		t.Errorf("%d repeats with a window of 3, want 16 windows", n)
+	}
+	if b.Repeat(today.Add(day-1), 1) != 0 || b.Repeat(today.Add(day), 1) != 1 {
+		t.Error("not by the day")
+	}
+	if b := testBook(0); b.Repeat(today, 1) != 0 {
+		t.Error("somebody who is lent nothing has nothing to be repeated")
+	}
+}
+
+// Books of version 1 are read: nobody's debts are forgotten by an update.
+func TestBookOfVersion1(t *testing.T) {
+	b := customer(4)
+	b.Lease(film, 2)
+	b.Leave(today, film, Standing{Unpaid: 2})
+	now := b.Append(nil)
+	const repeats = 1 + 32 + 8 + 8 + 1 + 1 // where they are
+	old := append([]byte{1}, now[1:repeats]...)
+	old = append(old, now[repeats+8:len(now)-4]...)
+	if again := must[*Book](t)(ParseBook(today, b.config, old)).Append(nil); !bytes.Equal(again, now) {
+		t.Errorf("%x became %x", old, again)
 	}
 }
 

@@ -71,7 +71,7 @@ var names = map[ID]string{
 	Extended: "extended", HashRequest: "hash request", Hashes: "hashes", HashReject: "hash reject", KeepAlive: "keep-alive",
 	PayHelloID: "pay hello", PayAuthID: "pay auth", PayTermsID: "pay terms", PayCommitID: "pay commit",
 	PayStatusID: "pay status", PayID: "pay", PayAckID: "pay ack", PayResumeID: "pay resume", PayTopUpID: "pay top-up",
-	PayCloseID: "pay close", PayHoldID: "pay hold", PayErrorID: "pay error", PaySealedID: "pay sealed",
+	PayCloseID: "pay close", PayHoldID: "pay hold", PayErrorID: "pay error", PayUnpaidID: "pay unpaid", PaySealedID: "pay sealed",
 }
 
 // String is the message's name in its specification.

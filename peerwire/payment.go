@@ -9,7 +9,7 @@ import (
 )
 
 // The ids of the payment messages. They are sent only after both sides set
-// their bit in the handshake, and BA, BD and BE are kept for later.
+// their bit in the handshake, and BA and BE are kept for later.
 const (
 	PayHelloID  ID = 0xB0
 	PayAuthID   ID = 0xB1
@@ -23,6 +23,7 @@ const (
 	PayCloseID  ID = 0xB9
 	PayHoldID   ID = 0xBB
 	PayErrorID  ID = 0xBC
+	PayUnpaidID ID = 0xBD
 	PaySealedID ID = 0xBF
 )
 
@@ -143,6 +144,11 @@ type PayError struct {
 
 const maxPayText = 200
 
+// PayUnpaid (BD) lists units of this torrent that an uploader served before,
+// and that were not paid: count u16 (1 to 1,024) | unit u32 each. What did not come of them
+// it serves again free.
+type PayUnpaid struct{ Units []uint32 }
+
 // The lengths of the bodies; those that vary have their largest.
 const (
 	maxPayAuth   = 16 << 10
@@ -155,6 +161,7 @@ var payLimits = map[ID]int{
 	PayHelloID: len(payMagic) + 3 + 8*maxLedgers, PayAuthID: maxPayAuth, PayTermsID: 32,
 	PayCommitID: payCommitLen, PayStatusID: 17, PayID: 38, PayAckID: 14, PayResumeID: 78,
 	PayTopUpID: 6, PayCloseID: maxPayClose, PayHoldID: 7, PayErrorID: 4 + maxPayText,
+	PayUnpaidID: 2 + 4*payment.MaxWindow,
 	PaySealedID: 1 + hashRange + 32*maxHashes + 64, // the longest message but a bitfield or metadata
 }
 
@@ -201,6 +208,12 @@ func appendPay(dst []byte, m *Message) ([]byte, bool) {
 	case PayError:
 		dst = be.AppendUint16(be.AppendUint16(dst, uint16(p.Alias)), p.Code)
 		dst = append(dst, p.Text[:min(len(p.Text), maxPayText)]...)
+	case PayUnpaid:
+		units := p.Units[:min(len(p.Units), payment.MaxWindow)]
+		dst = be.AppendUint16(dst, uint16(len(units)))
+		for _, unit := range units {
+			dst = be.AppendUint32(dst, unit)
+		}
 	default:
 		if m.ID != PayAuthID && m.ID != PaySealedID {
 			return dst, false
@@ -227,6 +240,8 @@ func (m *Message) parsePay(b []byte) bool {
 		return m.parsePayStatus(s)
 	case PayResumeID:
 		return m.parsePayResume(s)
+	case PayUnpaidID:
+		return m.parsePayUnpaid(s)
 	case PayCloseID:
 		c, err := payment.ParseSignedClose(b)
 		if err != nil {
@@ -303,6 +318,19 @@ func (m *Message) parsePayResume(s cryptobyte.String) bool {
 		s.CopyBytes(p.Link[:]) && s.ReadUint32(&p.Owed) && s.ReadUint32(&p.Ahead) && s.Empty()
 	m.Rare = p
 	return ok
+}
+
+func (m *Message) parsePayUnpaid(s cryptobyte.String) bool {
+	var n uint16
+	if !s.ReadUint16(&n) || n == 0 || len(s) != 4*int(n) {
+		return false
+	}
+	p := PayUnpaid{make([]uint32, n)}
+	for i := range p.Units {
+		s.ReadUint32(&p.Units[i])
+	}
+	m.Rare = p
+	return true
 }
 
 // parsePayCounts reads the short messages: an alias and some numbers.

@@ -107,6 +107,7 @@ var messages = []struct {
 		}}},
 		"0000008c b9 03 6f7267 0001 30 01*32 02*32 00000003 04 00*63",
 	},
+	{"pay unpaid", Message{ID: PayUnpaidID, Rare: PayUnpaid{[]uint32{7, 65536}}}, "0000000b bd 0002 00000007 00010000"},
 	{"pay hold", Message{ID: PayHoldID, Rare: PayHold{2, 5, 1}}, "00000008 bb 0002 00000005 01"},
 	{"pay error", Message{ID: PayErrorID, Rare: PayError{2, 7, "no"}}, "00000007 bc 0002 0007 6e6f"},
 	{"pay sealed", Message{ID: PaySealedID, Data: []byte{1, 2, 3}}, "00000004 bf 010203"},

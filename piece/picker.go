@@ -281,6 +281,25 @@ func (p *Picker) Restored(piece int, blocks []int) {
 	}
 }
 
+// Ask counts one block as asked for, out of turn, if nobody was asked for it and
+// it is not here. later says that its piece is not ready, or not begun.
+func (p *Picker) Ask(b Block) (asked, later bool) {
+	g, k := p.at(b)
+	switch {
+	case g == nil:
+		return false, !p.have.Has(int(b.Piece))
+	case g.received[k] || g.asked[k] > 0:
+		return false, false
+	case !p.resumable(g):
+		return false, true
+	}
+	g.asked[k] = 1
+	if g.unasked--; g.unasked == 0 {
+		p.open = slices.DeleteFunc(p.open, func(o *progress) bool { return o == g })
+	}
+	return true, false
+}
+
 // Failed forgets all that came of a piece whose hash was wrong.
 func (p *Picker) Failed(piece int) {
 	if g := p.begun[uint32(piece)]; g != nil {

@@ -81,6 +81,10 @@ type purchase struct {
 	// late are units that we gave up on: they are owed all the same if they
 	// come and are right.
 	late map[piece.Block]bool
+	// lost are units that were served before and not paid, as the seller says:
+	// what is missing of them is asked for again, and comes free.
+	lost     []uint32
+	lostTold bool
 }
 
 // maxLate bounds them: what was asked for once.
@@ -302,16 +306,7 @@ func (s *Swarm) affordable(now time.Time, p *peer) int {
 	cap := uint64(b.deal.Cap) - min(uint64(b.deal.Cap), b.verified)
 	s.raise(now, p, cap, out)
 	room := min(window, cap)
-	return int(min(room-min(room, out), atRisk(window)-min(atRisk(window), out)))
-}
-
-// atRisk is how many units may be on their way at once. What is lost if we die
-// is our debt: it stays below the window, so that buying goes on.
-func atRisk(window uint64) uint64 {
-	if window < 2*firstDepth {
-		return window
-	}
-	return max(firstDepth, window/2)
+	return int(room - min(room, out))
 }
 
 // raise asks for a higher cap before the cap is reached: one that lasts for
@@ -419,7 +414,7 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 		return // it was refused, or closed, meanwhile: nobody can be paid
 	}
 	k.verified++
-	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: k.id, Unit: s.unitOf(b)})
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: k.id, Unit: s.layout.Unit(b)})
 	if k.verified <= k.links {
 		s.refill(now, p)
 		return // paid ahead
@@ -449,7 +444,7 @@ func (s *Swarm) deliveredBefore(now time.Time, b piece.Block) {
 		return
 	}
 	id := sent[k].owed
-	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: id, Unit: s.unitOf(b)})
+	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: id, Unit: s.layout.Unit(b)})
 	for _, p := range s.order {
 		if p.buy.deal != nil && p.buy.id == id && !p.dropped {
 			p.buy.verified++

@@ -103,9 +103,9 @@ func (s *Swarm) onClosing(now time.Time, p *peer, alias peerwire.Alias) error {
 		return errPayUnknown
 	case c.ended:
 		return nil
-	case p.sale.unpaid > 0 && !c.asked: // asked again without a link, it has no more to give
+	case p.sale.unpaid() > 0 && !c.asked: // asked again without a link, it has no more to give
 		c.asked = true
-		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(p.sale.unpaid)}})
+		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(p.sale.unpaid())}})
 		return nil
 	}
 	c.ended, c.closing = true, true

@@ -6,10 +6,9 @@ import (
 
 	"torrente/payment"
 	"torrente/peerwire"
-	"torrente/piece"
 )
 
-// This file, sell.go, buy.go, resume.go and close.go are all of a Swarm that
+// This file, sell.go, buy.go, unpaid.go, resume.go and close.go are all of a Swarm that
 // knows of payment. In a torrent that is free nothing in them happens.
 
 // plainShare is the part of the connections, one in four, that peers which
@@ -204,9 +203,14 @@ func (s *Swarm) Ledger(now time.Time, e payment.LedgerEvent) {
 
 // onPay takes a payment message; it came sealed, from an account that we know.
 func (s *Swarm) onPay(now time.Time, p *peer, m *peerwire.Message) error {
-	if terms, ok := m.Rare.(peerwire.PayTerms); ok && s.picker == nil {
-		p.buy.early = &terms // its metadata is ahead of ours
-		return nil
+	if s.picker == nil { // its metadata is ahead of ours
+		switch r := m.Rare.(type) {
+		case peerwire.PayTerms:
+			p.buy.early = &r
+			return nil
+		case peerwire.PayUnpaid:
+			return s.onUnpaid(now, p, r)
+		}
 	}
 	if !s.sold || s.picker == nil || p.account.IsZero() {
 		return errPayUnknown
@@ -226,6 +230,8 @@ func (s *Swarm) onPay(now time.Time, p *peer, m *peerwire.Message) error {
 		return s.onTopUp(p, r)
 	case peerwire.PayHold:
 		return s.onHold(now, p, r)
+	case peerwire.PayUnpaid:
+		return s.onUnpaid(now, p, r)
 	case peerwire.PayResume:
 		return s.onResume(now, p, r)
 	case peerwire.PayClose:
@@ -253,9 +259,4 @@ func (s *Swarm) advancePay(now time.Time) {
 			s.advancePurchase(now, p)
 		}
 	}
-}
-
-// unitOf numbers the units of a torrent by their place in the piece space.
-func (s *Swarm) unitOf(b piece.Block) uint32 {
-	return uint32((s.layout.Start(int(b.Piece)) + int64(b.Begin)) / piece.BlockSize)
 }

@@ -44,18 +44,18 @@ type peer struct {
 	snubbing              bool // asked and silent
 
 	// Downloading.
-	asked     requests // blocks asked for, in order
-	depth     int      // how many to keep asked
-	delivered int64    // bytes of blocks that were asked for
-	unwanted  int      // blocks that were not
+	asked     queue[piece.Block] // blocks asked for, in order
+	depth     int                // how many to keep asked
+	delivered int64              // bytes of blocks that were asked for
+	unwanted  int                // blocks that were not
 	since     time.Time
 	down      meter
 
 	// Uploading.
-	queue   requests // blocks it asked for, not yet handed on
-	serving int      // blocks handed on and not yet Sent
-	refused int      // requests that could not be served
-	given   int64    // bytes of blocks on their way to it
+	queue   queue[piece.Block] // blocks it asked for, not yet handed on
+	serving int                // blocks handed on and not yet Sent
+	refused int                // requests that could not be served
+	given   int64              // bytes of blocks on their way to it
 	up      meter
 
 	ext extensions
@@ -98,19 +98,19 @@ func newPeer(now time.Time, id PeerID, about Peer) *peer {
 	}
 }
 
-// requests is a queue of blocks, first in, first out, from which any can be
-// taken. It keeps its memory.
-type requests struct {
-	list []piece.Block
+// queue is first in, first out, and any can be taken from it. It keeps its
+// memory.
+type queue[T comparable] struct {
+	list []T
 	head int
 }
 
-func (r *requests) len() int { return len(r.list) - r.head }
+func (r *queue[T]) len() int { return len(r.list) - r.head }
 
-// all are the blocks in the queue; valid until the next change.
-func (r *requests) all() []piece.Block { return r.list[r.head:] }
+// all are those in the queue; valid until the next change.
+func (r *queue[T]) all() []T { return r.list[r.head:] }
 
-func (r *requests) push(b piece.Block) {
+func (r *queue[T]) push(b T) {
 	if r.head > 0 && len(r.list) == cap(r.list) {
 		n := copy(r.list, r.list[r.head:])
 		r.list, r.head = r.list[:n], 0
@@ -118,7 +118,10 @@ func (r *requests) push(b piece.Block) {
 	r.list = append(r.list, b)
 }
 
-func (r *requests) pop() piece.Block {
+// front is the one that pop takes next.
+func (r *queue[T]) front() T { return r.list[r.head] }
+
+func (r *queue[T]) pop() T {
 	b := r.list[r.head]
 	if r.head++; r.head == len(r.list) {
 		r.list, r.head = r.list[:0], 0
@@ -128,7 +131,7 @@ func (r *requests) pop() piece.Block {
 
 // take removes b and reports whether it was there. Answers come nearly in
 // order, so the search is short.
-func (r *requests) take(b piece.Block) bool {
+func (r *queue[T]) take(b T) bool {
 	for i := r.head; i < len(r.list); i++ {
 		if r.list[i] == b {
 			copy(r.list[r.head+1:i+1], r.list[r.head:i])
@@ -139,7 +142,7 @@ func (r *requests) take(b piece.Block) bool {
 	return false
 }
 
-func (r *requests) has(b piece.Block) bool {
+func (r *queue[T]) has(b T) bool {
 	for _, x := range r.list[r.head:] {
 		if x == b {
 			return true

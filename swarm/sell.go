@@ -37,17 +37,18 @@ const (
 // it, or else if the account's Book lent it (P1): served + 1 <= P + W.
 type sale struct {
 	claims   map[peerwire.Alias]*claim
-	meeting  bool   // the Book was asked for what was left over
-	met      bool   // and has answered
-	over     bool   // the Book has it back
-	ahead    uint64 // units that links paid for and that were not served
-	lease    uint64 // units lent by the Book, not used
-	unpaid   uint64 // units served on what was lent
-	asking   bool   // the Book was asked to lend
-	again    bool   // units were given back since: what it answers is out of date
-	owed     uint64 // units that it owed when it came: links for them come without service
-	resuming int    // commitments that the wallet was asked for
-	resend   uint64 // of those, as many may be served again free, the Book willing
+	meeting  bool            // the Book was asked for what was left over
+	met      bool            // and has answered
+	over     bool            // the Book has it back
+	ahead    uint64          // units that links paid for and that were not served
+	lease    uint64          // units lent by the Book, not used
+	charged  queue[uint32]   // units served on what was lent, and not paid
+	lost     map[uint32]bool // units of earlier connections that are served again free
+	asking   bool            // the Book was asked to lend
+	again    bool            // units were given back since: what it answers is out of date
+	owed     uint64          // units that it owed when it came: links for them come without service
+	resuming int             // commitments that the wallet was asked for
+	resend   uint64          // of those, as many may be served again free, the Book willing
 
 	served, counted uint64 // units handed on, and links accepted, of this connection
 	stalled         time.Time
@@ -100,6 +101,7 @@ func (s *Swarm) Met(now time.Time, id PeerID, account payment.Account, left paym
 	sale := &p.sale
 	sale.met, sale.ahead, sale.resend, sale.owed, sale.lease = true, left.Ahead, left.Unpaid, owed, lease
 	s.offer(now, p)
+	s.listUnpaid(now, p, left.Units)
 	s.feed(p)
 }
 
@@ -110,7 +112,9 @@ func (s *Swarm) part(p *peer) {
 		return
 	}
 	sale.over = true
-	s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{p.id, p.account, payment.Standing{Ahead: sale.ahead, Unpaid: sale.unpaid}})
+	s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{p.id, p.account, payment.Standing{
+		Ahead: sale.ahead, Unpaid: sale.unpaid(), Units: slices.Clone(sale.charged.all()),
+	}})
 }
 
 // offer sends our terms, first and whenever they change.
@@ -283,8 +287,10 @@ func (s *Swarm) Counted(now time.Time, c Count, got payment.Counted) {
 		return
 	}
 	sale := &p.sale
-	n := min(paid, sale.unpaid)
-	sale.unpaid -= n
+	n := min(paid, sale.unpaid())
+	for range n {
+		sale.charged.pop()
+	}
 	if back := n - min(n, got.Recalled); back > 0 {
 		s.out.Pays.Return = append(s.out.Pays.Return, Loan{Peer: c.Peer, Account: p.account, Units: back})
 	}
@@ -332,24 +338,34 @@ func (s *Swarm) ask(p *peer, l Loan) {
 // feedSold hands on what is paid or lent for, one unit a request.
 func (s *Swarm) feedSold(p *peer) {
 	sale := &p.sale
-	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped && s.charge(p) {
-		sale.served++
+	for p.serving < serveWindow && p.queue.len() > 0 && !p.dropped {
+		b := p.queue.front()
+		if unit := s.layout.Unit(b); !sale.repeats(unit) && !s.charge(p, unit) {
+			lost, ok := s.lostIn(p)
+			if !ok {
+				return
+			}
+			b = lost
+		}
 		sale.stalled, sale.held = time.Time{}, false
-		s.hand(p, p.queue.pop())
+		p.queue.take(b)
+		s.hand(p, b)
 	}
 }
 
 // charge takes a unit from what is paid, or else from what is lent; the Book is
 // asked for more when that is used up.
-func (s *Swarm) charge(p *peer) bool {
+func (s *Swarm) charge(p *peer, unit uint32) bool {
 	sale := &p.sale
 	switch {
 	case sale.ahead > 0:
 		sale.ahead--
+		sale.served++
 		return true
 	case sale.lease > 0:
 		sale.lease--
-		sale.unpaid++
+		sale.served++
+		sale.charged.push(unit)
 		return true
 	}
 	if !sale.asking && sale.met {
@@ -367,7 +383,7 @@ func (s *Swarm) ack(now time.Time, p *peer) {
 	sale.acked = now
 	s.send(now, p, peerwire.Message{ID: peerwire.PayAckID, Rare: peerwire.PayAck{
 		Alias: sale.last.alias, Index: sale.last.best.Index, Served: uint32(sale.served),
-		Window: uint32(sale.lease + sale.unpaid),
+		Window: uint32(sale.lease + sale.unpaid()),
 	}})
 }
 
@@ -381,7 +397,7 @@ func (s *Swarm) advanceSale(now time.Time, p *peer) {
 	waited := now.Sub(sale.stalled)
 	if alias, ok := sale.live(); ok && waited >= holdAfter && !sale.held {
 		sale.held = true
-		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(sale.unpaid)}})
+		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(sale.unpaid())}})
 		s.out.Pays.Hold = append(s.out.Pays.Hold, Loan{Peer: p.id, Account: p.account})
 	}
 	if waited >= chokeAfter {

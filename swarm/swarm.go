@@ -168,6 +168,7 @@ func (s *Swarm) Opened(now time.Time, have *piece.Bitfield, partial map[int][]in
 		s.announceAll(p)
 		s.updateInterest(now, p)
 		s.meet(p)
+		s.beginLost(p)
 		if early := p.buy.early; early != nil && s.sold {
 			if err := s.onTerms(now, p, *early); err != nil {
 				s.drop(p, err)

@@ -63,6 +63,8 @@ type citizen struct {
 	key        *ecdsa.PrivateKey
 	spki       []byte
 	last       byte
+	listed     []uint32 // units that were lost on their way to who came last
+	forgetful  bool     // it forgets which those are
 }
 
 // link is one side of a connection.

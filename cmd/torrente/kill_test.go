@@ -37,7 +37,8 @@ const (
 	killPatience = 40 * time.Second
 	// roundKills is how often one buyer is killed, or a seller of it. Each time
 	// what is on its way is lost: one unit paid ahead, and a sixteenth of
-	// killUnits that credit covers. Sixteen a day are sent again.
+	// killUnits that credit covers. A seller that was killed has forgotten which
+	// those are, and sends sixteen a day in their place.
 	roundKills = 3
 	// maxStumbles is how often in a row a process may end by itself with an
 	// error, because the other side is gone.

@@ -1,0 +1,106 @@
+package swarm
+
+import (
+	"time"
+
+	"torrente/peerwire"
+	"torrente/piece"
+)
+
+// Units that were on their way when a connection or a buyer died are charged,
+// and nobody has them. The seller lists them at the next meeting (BD) and
+// serves them again without a charge; once they are there they are paid like
+// others, and nobody has lost anything.
+
+// listUnpaid tells a buyer which units it owes from before.
+func (s *Swarm) listUnpaid(now time.Time, p *peer, units []uint32) {
+	if len(units) == 0 {
+		return
+	}
+	p.sale.lost = make(map[uint32]bool, len(units))
+	for _, unit := range units {
+		p.sale.lost[unit] = true
+	}
+	s.send(now, p, peerwire.Message{ID: peerwire.PayUnpaidID, Rare: peerwire.PayUnpaid{Units: units}})
+}
+
+// unpaid is how many units this connection was served that no link has paid.
+func (s *sale) unpaid() uint64 { return uint64(s.charged.len()) }
+
+// repeats reports whether a unit is served again free; once.
+func (s *sale) repeats(unit uint32) bool {
+	if len(s.lost) == 0 || !s.lost[unit] {
+		return false
+	}
+	delete(s.lost, unit)
+	return true
+}
+
+// lostIn finds a request for a unit that is served again free behind one that
+// waits for a link.
+func (s *Swarm) lostIn(p *peer) (b piece.Block, ok bool) {
+	if len(p.sale.lost) == 0 {
+		return b, false
+	}
+	for _, b := range p.queue.all() {
+		if p.sale.repeats(s.layout.Unit(b)) {
+			return b, true
+		}
+	}
+	return b, false
+}
+
+// onUnpaid takes a seller's list of what it served us before. What is here of
+// it was owed when it came.
+func (s *Swarm) onUnpaid(now time.Time, p *peer, u peerwire.PayUnpaid) error {
+	b := &p.buy
+	if b.lostTold || !s.cfg.Pays {
+		return errPayAgain
+	}
+	b.lostTold, b.lost = true, u.Units
+	if s.picker != nil {
+		s.beginLost(p)
+		s.trees.advance(s, now)
+	}
+	return nil
+}
+
+// beginLost begins the pieces of lost units, so that their leaves are asked for
+// first.
+func (s *Swarm) beginLost(p *peer) {
+	for _, unit := range p.buy.lost {
+		if b, ok := s.layout.UnitBlock(unit); ok {
+			s.picker.Restored(int(b.Piece), nil)
+		}
+	}
+}
+
+// askLost asks for lost units again. The seller lends us as many more, for it
+// charged them long ago.
+func (s *Swarm) askLost(now time.Time, p *peer) {
+	k := &p.buy
+	if k.deal == nil || !k.agreed {
+		return
+	}
+	wait := k.lost[:0]
+	for _, unit := range k.lost {
+		b, ok := s.layout.UnitBlock(unit)
+		if !ok || !p.has.Has(int(b.Piece)) {
+			continue
+		}
+		full := p.asked.len() >= min(maxDepth, p.ext.reqq)
+		asked, later := false, full
+		if !full {
+			asked, later = s.picker.Ask(b)
+		}
+		switch {
+		case asked:
+			k.window++
+			p.asked.push(b)
+			s.send(now, p, peerwire.BlockMessage(peerwire.Request, b.Piece, b.Begin, b.Length))
+		case later:
+			wait = append(wait, unit)
+		}
+	}
+	k.lost = wait
+}
