@@ -93,9 +93,7 @@ func (p *purse) resume(t *Torrent, o *wallet.Opening, info *contract.CommitmentI
 		return nil, err
 	}
 	d := p.dealt(t, &o.Commitment, o.Signature, chain, info.Cap, info.K)
-	// A unit that had to come twice is owed once in the wallet, and was paid
-	// twice: what was paid was delivered, but for the one paid ahead (P2).
-	d.Resumed, d.Index, d.Verified = true, o.Released, max(o.Owed, o.Released-min(o.Released, 1))
+	d.Resumed, d.Index, d.Owed = true, o.Released, o.Owed
 	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID())
 	return d, nil
 }

@@ -104,19 +104,20 @@ func (l *Layout) IsUnit(b Block) bool {
 // Unit is the number of a block in the whole torrent: each piece has room for
 // as many as its length takes. A torrent that is sold has at most 2^32.
 func (l *Layout) Unit(b Block) uint32 {
-	return uint32(int64(b.Piece)*l.unitsEach() + int64(b.Begin/BlockSize))
+	return uint32(int64(b.Piece)*l.UnitsPerPiece() + int64(b.Begin/BlockSize))
 }
 
 // UnitBlock is the block that has a number, if there is one.
 func (l *Layout) UnitBlock(unit uint32) (Block, bool) {
-	index, k := int64(unit)/l.unitsEach(), int64(unit)%l.unitsEach()
+	index, k := int64(unit)/l.UnitsPerPiece(), int64(unit)%l.UnitsPerPiece()
 	if index >= int64(l.pieces) || k >= int64(l.Blocks(int(index))) {
 		return Block{}, false
 	}
 	return l.Block(int(index), int(k)), true
 }
 
-func (l *Layout) unitsEach() int64 { return (l.pieceLength + BlockSize - 1) / BlockSize }
+// UnitsPerPiece is how many units the piece length has room for.
+func (l *Layout) UnitsPerPiece() int64 { return (l.pieceLength + BlockSize - 1) / BlockSize }
 
 // Bytes is the torrent's data in bytes, padding excluded.
 func (l *Layout) Bytes() int64 {

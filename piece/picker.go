@@ -19,6 +19,9 @@ type Picker struct {
 	// Once keeps a block from being asked of two peers at a time: where blocks
 	// are paid for, the end is waited for.
 	Once bool
+	// Alone keeps the blocks of a piece from being asked of two peers, until
+	// Abandon: if such a piece is false, it is known who sent it.
+	Alone bool
 
 	layout *Layout
 	have   *Bitfield
@@ -39,6 +42,8 @@ type progress struct {
 	unasked  int     // blocks neither asked for nor received
 	missing  int     // blocks not received
 	restored bool    // of an earlier run
+	owned    bool    // by the peer that alone is asked for it
+	owner    uint32
 }
 
 // NewPicker picks the pieces that have lacks; it owns have from now on. The
@@ -79,13 +84,14 @@ func (p *Picker) each(has *Bitfield, f func(int)) {
 }
 
 // Pick appends to dst up to n blocks to ask a peer for that has the given
-// pieces, and counts them as asked. pending tells which blocks that peer has
+// pieces, and counts them as asked. by is the caller's number for it. pending tells which blocks that peer has
 // been asked for already; it is consulted only in the endgame.
-func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) bool) []Block {
+func (p *Picker) Pick(dst []Block, by uint32, has *Bitfield, n int, pending func(Block) bool) []Block {
 	want := len(dst) + n
 	for i := 0; i < len(p.open) && len(dst) < want; {
 		g := p.open[i]
-		if has.Has(int(g.piece)) && p.resumable(g) {
+		if has.Has(int(g.piece)) && p.resumable(g) && p.belongsTo(g, by) {
+			g.own(by)
 			dst = p.take(dst, g, want)
 		}
 		if g.unasked == 0 {
@@ -99,6 +105,7 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 		if g == nil {
 			break
 		}
+		g.own(by)
 		dst = p.take(dst, g, want)
 		if g.unasked > 0 {
 			p.open = append(p.open, g)
@@ -114,6 +121,25 @@ func (p *Picker) Pick(dst []Block, has *Bitfield, n int, pending func(Block) boo
 // earlier run has to be ready like others.
 func (p *Picker) resumable(g *progress) bool {
 	return !g.restored || p.Ready == nil || p.Ready(int(g.piece))
+}
+
+// belongsTo reports whether more of a piece may be asked of a peer.
+func (p *Picker) belongsTo(g *progress, by uint32) bool {
+	return !p.Alone || !g.owned || g.owner == by
+}
+
+func (g *progress) own(by uint32) { g.owned, g.owner = true, by }
+
+// Abandon lets others be asked for the pieces that a peer alone was asked for.
+func (p *Picker) Abandon(by uint32) {
+	if !p.Alone {
+		return
+	}
+	for _, g := range p.begun {
+		if g.owner == by {
+			g.owned = false
+		}
+	}
 }
 
 // Prepared tells that a piece has become ready. Those are begun first, in that
@@ -283,16 +309,17 @@ func (p *Picker) Restored(piece int, blocks []int) {
 
 // Ask counts one block as asked for, out of turn, if nobody was asked for it and
 // it is not here. later says that its piece is not ready, or not begun.
-func (p *Picker) Ask(b Block) (asked, later bool) {
+func (p *Picker) Ask(b Block, by uint32) (asked, later bool) {
 	g, k := p.at(b)
 	switch {
 	case g == nil:
 		return false, !p.have.Has(int(b.Piece))
-	case g.received[k] || g.asked[k] > 0:
+	case g.received[k] || g.asked[k] > 0 || !p.belongsTo(g, by):
 		return false, false
 	case !p.resumable(g):
 		return false, true
 	}
+	g.own(by)
 	g.asked[k] = 1
 	if g.unasked--; g.unasked == 0 {
 		p.open = slices.DeleteFunc(p.open, func(o *progress) bool { return o == g })

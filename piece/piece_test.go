@@ -201,6 +201,90 @@ func checkAvailability(t *rapid.T, a *availability, count []uint32, wanted []boo
 	}
 }
 
+// Each block has a number of its own, whatever the piece length is; files of v2
+// torrents that end in the middle of a piece leave numbers out.
+func TestUnits(t *testing.T) {
+	for name, info := range map[string]*metainfo.Info{
+		"v1":                {HasV1: true, PieceLength: 65536, Length: 200_000, Pieces: make([]byte, 4*20)},
+		"v1 of odd length":  {HasV1: true, PieceLength: 40_000, Length: 130_001, Pieces: make([]byte, 4*20)},
+		"v1 below a block":  {HasV1: true, PieceLength: 1000, Length: 3500, Pieces: make([]byte, 4*20)},
+		"v2 with two files": {HasV2: true, PieceLength: 65536, Length: 200_000, Files: []metainfo.File{{Length: 70_000}, {Length: 68_928, Offset: 131_072}}},
+	} {
+		l := NewLayout(info)
+		seen := map[uint32]Block{}
+		for i := range l.Pieces() {
+			for k := range l.Blocks(i) {
+				b := l.Block(i, k)
+				unit := l.Unit(b)
+				if other, twice := seen[unit]; twice {
+					t.Errorf("%s: %v and %v are both unit %d", name, other, b, unit)
+				}
+				seen[unit] = b
+			}
+		}
+		for unit := range uint32(100) {
+			b, ok := l.UnitBlock(unit)
+			if want, is := seen[unit]; ok != is || b != want {
+				t.Errorf("%s: unit %d is %v %v, want %v %v", name, unit, b, ok, want, is)
+			}
+		}
+		if n := info.Units(); uint64(len(seen)) != n {
+			t.Errorf("%s: %d blocks, %d units", name, len(seen), n)
+		}
+	}
+}
+
+// Where a piece is asked of one peer alone, others begin pieces of their own
+// until that one is abandoned.
+func TestAlone(t *testing.T) {
+	p := NewPicker(smallLayout(2), NewBitfield(2), 1)
+	p.Alone, p.Once = true, true
+	all := FullBitfield(2)
+	mine := p.Pick(nil, 1, all, 2, never)
+	theirs := p.Pick(nil, 2, all, 8, never)
+	if len(theirs) != 4 || theirs[0].Piece == mine[0].Piece {
+		t.Fatalf("one has %v, the other %v", mine, theirs)
+	}
+	left := p.layout.Block(int(mine[0].Piece), 3)
+	if asked, later := p.Ask(left, 2); asked || later {
+		t.Error("a block of another's piece is asked for")
+	}
+	if asked, _ := p.Ask(left, 1); !asked {
+		t.Error("a block of its own piece is not asked for")
+	}
+	p.Abandon(1)
+	if got := p.Pick(nil, 2, all, 8, never); len(got) != 1 || got[0].Piece != mine[0].Piece {
+		t.Errorf("after the first has left: %v", got)
+	}
+}
+
+// Ask counts a block out of turn, once, and only if its piece was begun.
+func TestAsk(t *testing.T) {
+	p := NewPicker(smallLayout(2), NewBitfield(2), 1)
+	b := p.layout.Block(1, 2)
+	if asked, later := p.Ask(b, 1); asked || !later {
+		t.Errorf("of a piece that was not begun: %v %v", asked, later)
+	}
+	ready := false
+	p.Ready = func(int) bool { return ready }
+	p.Restored(1, []int{0})
+	if asked, later := p.Ask(b, 1); asked || !later {
+		t.Errorf("of a piece that is not ready: %v %v", asked, later)
+	}
+	ready = true
+	if asked, _ := p.Ask(b, 1); !asked {
+		t.Error("not asked for")
+	}
+	for _, k := range []int{0, 2} { // here, and asked for
+		if asked, later := p.Ask(p.layout.Block(1, k), 1); asked || later {
+			t.Errorf("block %d: %v %v", k, asked, later)
+		}
+	}
+	if got := p.Pick(nil, 1, FullBitfield(2), 2, never); len(got) != 2 || got[0].Begin/BlockSize != 1 || got[1].Begin/BlockSize != 3 {
+		t.Errorf("the rest of the piece: %v", got)
+	}
+}
+
 func never(Block) bool { return false }
 
 func smallLayout(pieces int) *Layout {
@@ -217,7 +301,7 @@ func TestRarestFirst(t *testing.T) {
 		}
 	}
 	var order []uint32
-	for _, b := range p.Pick(nil, FullBitfield(3), 12, never) {
+	for _, b := range p.Pick(nil, 1, FullBitfield(3), 12, never) {
 		if len(order) == 0 || order[len(order)-1] != b.Piece {
 			order = append(order, b.Piece)
 		}
@@ -231,8 +315,8 @@ func TestRarestFirst(t *testing.T) {
 func TestBegunFirst(t *testing.T) {
 	p := NewPicker(smallLayout(10), NewBitfield(10), 1)
 	all := FullBitfield(10)
-	first := p.Pick(nil, all, 1, never)[0]
-	for _, b := range p.Pick(nil, all, 3, never) {
+	first := p.Pick(nil, 1, all, 1, never)[0]
+	for _, b := range p.Pick(nil, 1, all, 3, never) {
 		if b.Piece != first.Piece {
 			t.Errorf("%v is asked for before piece %d is whole", b, first.Piece)
 		}
@@ -242,14 +326,14 @@ func TestBegunFirst(t *testing.T) {
 func TestEndgame(t *testing.T) {
 	p := NewPicker(smallLayout(1), NewBitfield(1), 1)
 	all := FullBitfield(1)
-	mine := p.Pick(nil, all, 100, never)
+	mine := p.Pick(nil, 1, all, 100, never)
 	if len(mine) != 4 {
 		t.Fatalf("%d blocks", len(mine))
 	}
-	if again := p.Pick(nil, all, 100, func(b Block) bool { return slices.Contains(mine, b) }); len(again) != 0 {
+	if again := p.Pick(nil, 1, all, 100, func(b Block) bool { return slices.Contains(mine, b) }); len(again) != 0 {
 		t.Errorf("one peer is asked twice: %v", again)
 	}
-	second := p.Pick(nil, all, 2, never)
+	second := p.Pick(nil, 1, all, 2, never)
 	if len(second) != 2 {
 		t.Fatalf("a second peer is asked for %v", second)
 	}
@@ -282,7 +366,7 @@ func TestPickerFinishes(t *testing.T) {
 			}
 			peers[who] = nil
 		}
-		for got := p.Pick(nil, all, 1, never); len(got) > 0; got = p.Pick(nil, all, 1, never) {
+		for got := p.Pick(nil, 1, all, 1, never); len(got) > 0; got = p.Pick(nil, 1, all, 1, never) {
 			receive(p, got[0], here)
 		}
 		for i := range n {
@@ -297,7 +381,7 @@ func stepPicker(t *rapid.T, p *Picker, l *Layout, peers [][]Block, who int, all 
 	asked := peers[who]
 	switch rapid.SampledFrom([]string{"ask", "answer", "give up", "spoil", "decide"}).Draw(t, "step") {
 	case "ask":
-		got := p.Pick(nil, all, rapid.IntRange(1, 8).Draw(t, "n"), func(b Block) bool { return slices.Contains(asked, b) })
+		got := p.Pick(nil, 1, all, rapid.IntRange(1, 8).Draw(t, "n"), func(b Block) bool { return slices.Contains(asked, b) })
 		for _, b := range got {
 			if here[b] || slices.Contains(asked, b) {
 				t.Fatalf("%v is asked for again", b)
@@ -353,7 +437,7 @@ func receive(p *Picker, b Block, here map[Block]bool) {
 func TestRestored(t *testing.T) {
 	p := NewPicker(smallLayout(2), NewBitfield(2), 1)
 	p.Restored(1, []int{0, 2, 2})
-	got := p.Pick(nil, FullBitfield(2), 2, never)
+	got := p.Pick(nil, 1, FullBitfield(2), 2, never)
 	if want := []Block{{1, 16384, 16384}, {1, 49152, 16384}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want what is missing of the restored piece: %v", got, want)
 	}
@@ -362,7 +446,7 @@ func TestRestored(t *testing.T) {
 func TestReady(t *testing.T) {
 	p := NewPicker(smallLayout(3), NewBitfield(3), 1)
 	p.Ready = func(i int) bool { return i == 2 }
-	for _, b := range p.Pick(nil, FullBitfield(3), 100, never) {
+	for _, b := range p.Pick(nil, 1, FullBitfield(3), 100, never) {
 		if b.Piece != 2 {
 			t.Errorf("%v is asked for, though its hashes are unknown", b)
 		}
@@ -376,23 +460,23 @@ func TestPrepared(t *testing.T) {
 	ready, asked := map[int]bool{}, 0
 	p.Ready = func(i int) bool { asked++; return ready[i] }
 	all := FullBitfield(6)
-	if got := p.Pick(nil, all, 4, never); len(got) != 0 {
+	if got := p.Pick(nil, 1, all, 4, never); len(got) != 0 {
 		t.Fatalf("%v is asked for", got)
 	}
 	before := asked
-	if p.Pick(nil, all, 4, never); asked != before {
+	if p.Pick(nil, 1, all, 4, never); asked != before {
 		t.Errorf("%d pieces are looked at again", asked-before)
 	}
 	for _, i := range []int{4, 2} {
 		ready[i] = true
 		p.Prepared(i)
 	}
-	got := p.Pick(nil, all, 8, never)
+	got := p.Pick(nil, 1, all, 8, never)
 	if len(got) != 8 || got[0].Piece != 4 || got[4].Piece != 2 {
 		t.Errorf("%v, want pieces 4 and 2", got)
 	}
 	ready[5] = true
-	if p.Changed(); len(p.Pick(nil, all, 4, never)) != 4 {
+	if p.Changed(); len(p.Pick(nil, 1, all, 4, never)) != 4 {
 		t.Error("a piece that became ready by itself is not found")
 	}
 }
@@ -405,7 +489,7 @@ func BenchmarkPick(b *testing.B) {
 	var dst []Block
 	b.ReportAllocs()
 	for b.Loop() {
-		if dst = p.Pick(dst[:0], all, 1, never); len(dst) == 0 {
+		if dst = p.Pick(dst[:0], 1, all, 1, never); len(dst) == 0 {
 			b.StopTimer()
 			p = NewPicker(l, NewBitfield(pieces), 1)
 			b.StartTimer()
@@ -428,7 +512,7 @@ func TestRestoredPiecesWaitUntilReady(t *testing.T) {
 	p.Restored(1, []int{0, 2})
 	all := FullBitfield(2)
 	none := func(Block) bool { return false }
-	if got := p.Pick(nil, all, 8, none); len(got) != 0 {
+	if got := p.Pick(nil, 1, all, 8, none); len(got) != 0 {
 		t.Errorf("before it is ready: %v", got)
 	}
 	if next := p.Next(1, all); len(next) != 1 || next[0] != 1 {
@@ -436,7 +520,7 @@ func TestRestoredPiecesWaitUntilReady(t *testing.T) {
 	}
 	ready = true
 	p.Changed()
-	got := p.Pick(nil, all, 2, none)
+	got := p.Pick(nil, 1, all, 2, none)
 	if len(got) != 2 || got[0] != l.Block(1, 1) || got[1] != l.Block(1, 3) {
 		t.Errorf("picked %v, want blocks 1 and 3 of piece 1", got)
 	}

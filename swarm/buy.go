@@ -36,9 +36,9 @@ type Deal struct {
 	Links  Links  // of its chain
 	Cap    uint32 // registered
 	// Of one that the seller has met: how many links were released, and how
-	// many units are owed or paid.
-	Resumed         bool
-	Index, Verified uint32
+	// many units are owed, by the record.
+	Resumed     bool
+	Index, Owed uint32
 	// PayAhead allows a unit to be paid before it comes (P2). It is false while
 	// the seller owes us one.
 	PayAhead bool
@@ -72,6 +72,7 @@ type purchase struct {
 	links    uint64 // released
 	verified uint64 // units, those of earlier connections with the deal included
 	pending  int    // units here, not yet verified
+	disputed uint64 // v1: units of pieces that were false, by whose fault is not known yet
 	window   uint64 // units that the seller serves unpaid, as it said
 	windowAt uint64 // links released when it said so
 	since    time.Time
@@ -110,7 +111,7 @@ func (s *Swarm) onTerms(now time.Time, p *peer, t peerwire.PayTerms) error {
 // may owe something.
 func (s *Swarm) buy(p *peer) {
 	b := &p.buy
-	if !b.terms || b.buying || b.deal != nil || p.dropped || !s.cfg.Pays || s.picker == nil || b.indebted && !p.weInterested {
+	if !b.terms || b.buying || b.deal != nil || p.dropped || !s.cfg.Pays || s.picker == nil || s.tooLong() || b.indebted && !p.weInterested {
 		return
 	}
 	b.buying, b.indebted = true, true
@@ -184,10 +185,11 @@ func (s *Swarm) Bought(now time.Time, id PeerID, d *Deal) {
 		return
 	}
 	if b.deal != nil {
-		s.pay(now, p, b.verified) // the next one begins with nothing due
+		s.pay(now, p, b.verified+s.unproven(b)) // the next one begins with nothing due
 		b.window = b.credit()
 	}
-	b.deal, b.id, b.links, b.verified = d, d.Commit.Commitment.ID(), uint64(d.Index), uint64(d.Verified)
+	b.deal, b.id, b.links = d, d.Commit.Commitment.ID(), uint64(d.Index)
+	b.verified = max(uint64(d.Owed), b.delivered(s.receivedOn(p)))
 	b.agreed, b.answered, b.closing, b.closed, b.raising = false, false, false, false, false
 	b.windowAt, b.agreedAt = b.links, time.Time{}
 	if d.Resumed {
@@ -265,10 +267,10 @@ func (s *Swarm) onHold(now time.Time, p *peer, h peerwire.PayHold) error {
 		return errPayUnknown
 	}
 	b.window, b.windowAt = min(uint64(h.Unpaid), b.credit()), b.links
-	if b.verified > b.links {
-		s.pay(now, p, b.verified)
+	if due := b.verified + s.unproven(b); due > b.links {
+		s.pay(now, p, due)
 	} else if b.outstanding(p) > 0 && b.deal.PayAhead {
-		s.pay(now, p, b.verified+prepaid)
+		s.pay(now, p, due+prepaid)
 	}
 	if b.closing && b.asks < maxCloseAsks {
 		b.closing = false
@@ -303,6 +305,9 @@ func (s *Swarm) affordable(now time.Time, p *peer) int {
 	}
 	out := b.outstanding(p)
 	window := b.credit() + b.ahead()
+	if s.judgedWhole() {
+		window += uint64(b.pending) // they are paid as they come
+	}
 	cap := uint64(b.deal.Cap) - min(uint64(b.deal.Cap), b.verified)
 	s.raise(now, p, cap, out)
 	room := min(window, cap)
@@ -316,12 +321,12 @@ func (s *Swarm) raise(now time.Time, p *peer, left, out uint64) {
 	b := &p.buy
 	cap, all := uint64(b.deal.Cap), uint64(b.deal.Commit.Commitment.Links)
 	soon := b.soon(now)
-	if b.raising || cap >= all || b.verified == 0 || left > out+max(cap, soon)/2 {
+	if b.raising || cap >= all || b.verified+s.unproven(b) == 0 || left > out+max(cap, soon)/2 {
 		return
 	}
 	want := s.unitsLeft()
 	share := b.verified + out + (want+want/4)/uint64(max(1, s.sellers()))
-	more := min(max(2*cap, b.verified+out+soon), share)
+	more := max(min(max(2*cap, b.verified+out+soon), share), s.wholePiece(b))
 	more = min(max(more, cap+(cap+3)/4), all) // a top-up is a quarter at least
 	b.raising = true
 	s.out.Pays.Raise = append(s.out.Pays.Raise, Raise{b.id, uint32(more)})
@@ -364,7 +369,7 @@ func (s *Swarm) renew(now time.Time, p *peer) {
 		return
 	}
 	c := &b.deal.Commit.Commitment
-	if late := uint64(now.Add(renewBefore).Unix()) >= c.Expiry; late || b.verified >= uint64(c.Links) {
+	if late := uint64(now.Add(renewBefore).Unix()) >= c.Expiry; late || b.verified+s.unproven(b) >= uint64(c.Links) {
 		b.buying = true
 		s.out.Pays.Buy = append(s.out.Pays.Buy, Purchase{p.id, p.account, s.unitsLeft(), b.id})
 	}
@@ -389,9 +394,9 @@ func (s *Swarm) payAhead(now time.Time, p *peer, more int) {
 	if !s.sold || b.deal == nil || more == 0 {
 		return
 	}
-	asked := b.verified + b.outstanding(p)
+	asked := b.verified + b.disputed + b.outstanding(p)
 	if need := asked - min(asked, b.credit()); need > b.links {
-		s.pay(now, p, min(need, b.verified+b.ahead()))
+		s.pay(now, p, min(need, b.verified+s.unproven(b)+b.ahead()))
 	}
 }
 

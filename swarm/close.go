@@ -77,11 +77,17 @@ func (s *Swarm) Drained() bool {
 	}
 	for _, p := range s.order {
 		b := &p.buy
-		if b.deal != nil && !p.dropped && (b.outstanding(p) > 0 || b.agreed && min(b.verified, uint64(b.deal.Cap)) > b.links) {
+		if b.deal != nil && !p.dropped && (s.underWay(p) || b.agreed && min(b.verified, uint64(b.deal.Cap)) > b.links) {
 			return false
 		}
 	}
 	return true
+}
+
+// underWay reports whether units that were bought are still to come, or to be
+// judged soon.
+func (s *Swarm) underWay(p *peer) bool {
+	return p.asked.len() > 0 || p.buy.pending > 0 && !s.judgedWhole()
 }
 
 // Unsettled is how many connected sellers have not closed what we opened.

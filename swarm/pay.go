@@ -8,7 +8,7 @@ import (
 	"torrente/peerwire"
 )
 
-// This file, sell.go, buy.go, unpaid.go, resume.go and close.go are all of a Swarm that
+// This file, sell.go, buy.go, unpaid.go, whole.go, resume.go and close.go are all of a Swarm that
 // knows of payment. In a torrent that is free nothing in them happens.
 
 // plainShare is the part of the connections, one in four, that peers which

@@ -199,7 +199,7 @@ func (z *citizen) deal(b Purchase) {
 	if d := z.wallet.deals[b.Account]; d != nil && d.Commit.Commitment.ID() != b.Refused {
 		id := d.Commit.Commitment.ID()
 		again := *d
-		again.Resumed, again.Index, again.Verified, again.Cap = true, z.wallet.released[id], z.wallet.owed[id], z.ledger.caps[id]
+		again.Resumed, again.Index, again.Owed, again.Cap = true, z.wallet.released[id], z.wallet.owed[id], z.ledger.caps[id]
 		z.s.Bought(z.w.now, b.Peer, &again)
 		z.perform()
 		return
@@ -250,7 +250,7 @@ func (w *world) watchRules() {
 				if unpaid := sale.served - min(sale.served, sale.counted); unpaid > max(book.Window(), 1) {
 					w.t.Errorf("%s has served %d units and counted %d, with a window of %d", z.name, sale.served, sale.counted, book.Window())
 				}
-				if buy.links > buy.verified+prepaid {
+				if buy.links > buy.verified+z.s.unproven(buy)+prepaid {
 					w.t.Errorf("%s has released %d links for %d verified units", z.name, buy.links, buy.verified)
 				}
 				if buy.deal != nil && buy.links > uint64(buy.deal.Cap) {

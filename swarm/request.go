@@ -51,7 +51,7 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	if due <= 0 || due < depth/4 {
 		return
 	}
-	s.picks = s.picker.Pick(s.picks[:0], p.has, due, p.asked.has)
+	s.picks = s.picker.Pick(s.picks[:0], uint32(p.id), p.has, due, p.asked.has)
 	if p.asked.len() == 0 && len(s.picks) > 0 {
 		p.since = now
 	}
@@ -135,6 +135,7 @@ func (s *Swarm) onChoke(now time.Time, p *peer, choking bool) error {
 	}
 	p.choking = choking
 	if choking {
+		s.abandon(p)
 		// With BEP 6 every request is answered by itself; without, all are void.
 		if !p.about.Fast {
 			s.giveUpAll(p)
@@ -149,8 +150,16 @@ func (s *Swarm) onChoke(now time.Time, p *peer, choking bool) error {
 
 // giveUpAll frees the blocks asked of a peer for others to be asked.
 func (s *Swarm) giveUpAll(p *peer) {
+	s.abandon(p)
 	for p.asked.len() > 0 {
 		s.picker.GiveUp(p.asked.pop())
+	}
+}
+
+// abandon lets others be asked for the pieces that a peer alone was asked for.
+func (s *Swarm) abandon(p *peer) {
+	if s.picker != nil {
+		s.picker.Abandon(uint32(p.id))
 	}
 }
 
@@ -163,6 +172,7 @@ func (s *Swarm) checkSnub(now time.Time, p *peer) {
 	p.snubbing = true
 	p.since = now
 	p.depth = 1
+	s.abandon(p)
 	for p.asked.len() > 0 {
 		b := p.asked.pop()
 		s.picker.GiveUp(b)
@@ -199,7 +209,9 @@ type Verdict struct {
 func (s *Swarm) Verified(now time.Time, v Verdict) {
 	s.input()
 	index := v.Block.Piece
-	if p := s.sender(v.Block); p != nil && v.OK {
+	if s.judgedWhole() {
+		s.judgedPiece(now, v)
+	} else if p := s.sender(v.Block); p != nil && v.OK {
 		s.deliveredUnit(now, p, v.Block)
 	} else if v.OK {
 		s.deliveredBefore(now, v.Block)

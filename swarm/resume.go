@@ -153,6 +153,7 @@ func (s *Swarm) onResumed(now time.Time, p *peer, r peerwire.PayResume) error {
 			return errLink
 		}
 		s.released(b, uint64(r.Index))
+		b.verified = max(b.verified, b.delivered(s.receivedOn(p)))
 	}
 	owed := b.verified - min(b.verified, b.links)
 	extra := uint64(r.Owed) - min(uint64(r.Owed), owed)

@@ -133,6 +133,7 @@ func (s *Swarm) adopt(info *metainfo.Info) {
 func (s *Swarm) open(have *piece.Bitfield, partial map[int][]int) {
 	s.picker = piece.NewPicker(s.layout, have, s.cfg.Seed)
 	s.picker.Ready, s.picker.Once = s.trees.ready, s.sold
+	s.picker.Alone = s.judgedWhole()
 	for i := range s.layout.Pieces() {
 		if blocks, ok := partial[i]; ok {
 			s.picker.Restored(i, blocks)

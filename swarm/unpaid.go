@@ -91,7 +91,7 @@ func (s *Swarm) askLost(now time.Time, p *peer) {
 		full := p.asked.len() >= min(maxDepth, p.ext.reqq)
 		asked, later := false, full
 		if !full {
-			asked, later = s.picker.Ask(b)
+			asked, later = s.picker.Ask(b, uint32(p.id))
 		}
 		switch {
 		case asked:

@@ -30,9 +30,10 @@ const (
 	killUnits = 64
 	// roundFunds is what a buyer has, in coins; a unit costs one.
 	roundFunds = 2 * killUnits
-	// killPiece is the piece length: a piece has several units, so that kills
-	// leave pieces that are not whole.
-	killPiece = "64KiB"
+	// killPiece is the piece length: a piece has several units, killPieceUnits, so
+	// that kills leave pieces that are not whole.
+	killPiece      = "64KiB"
+	killPieceUnits = 4
 	// killPatience is how long a process may take to die or to finish.
 	killPatience = 40 * time.Second
 	// roundKills is how often one buyer is killed, or a seller of it. Each time
@@ -282,6 +283,7 @@ func (v *victim) note(log string) (killed bool) {
 type round struct {
 	*fair
 	name     string // of the goods
+	v1       bool   // units are judged with their pieces
 	kills    int
 	deserted bool // the seller died when the buyer was through
 	memory   memory
@@ -290,13 +292,26 @@ type round struct {
 func (f *fair) newRound() *round {
 	f.t.Helper()
 	f.rounds++
-	r := &round{fair: f, name: fmt.Sprintf("goods-%d", f.rounds), memory: newMemory()}
+	r := &round{fair: f, name: fmt.Sprintf("goods-%d", f.rounds), v1: f.rounds%3 == 0, memory: newMemory()}
 	f.buyer.home = fmt.Sprintf("buyer-%d", f.rounds)
 	f.enter(f.buyer.home)
 	f.run("federation", "fund", "--dir", f.path("federation"), f.buyer.home, strconv.Itoa(roundFunds))
 	f.fine(makeGoodsFile(f.path(r.name), killUnits<<14))
-	f.run("create", f.path(r.name), "--home", f.path("seller"), "-o", r.torrent(), "--paid", "--piece-length", killPiece)
+	kind := "--hybrid"
+	if r.v1 {
+		kind = "--v1"
+	}
+	f.run("create", f.path(r.name), "--home", f.path("seller"), "-o", r.torrent(), "--paid", kind, "--piece-length", killPiece)
 	return r
+}
+
+// mayLose is how many units may be paid, or on the disk, and be on no record
+// after each kill: one, or in v1 torrents those of a piece that is not judged.
+func (r *round) mayLose() uint64 {
+	if r.v1 {
+		return killPieceUnits + 1
+	}
+	return 1
 }
 
 func (r *round) torrent() string { return r.path(r.name + ".torrent") }

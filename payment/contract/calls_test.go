@@ -1,7 +1,9 @@
 package contract
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,6 +29,8 @@ func TestRegisterTorrent(t *testing.T) {
 		"another ledger": infoOf(t, payment.LedgerID{9}, "film", 10),
 		"no units":       infoOf(t, w.ledger, "empty", 0),
 		"cut off":        info[:len(info)-1],
+		"v1, long pieces": bytes.Replace(infoOf(t, w.ledger, "film", 512), []byte("i1048576e6:pieces160:"+strings.Repeat("\x00", 160)),
+			[]byte("i8388608e6:pieces20:"+strings.Repeat("\x00", 20)), 1),
 	} {
 		if got := w.call("seller", &RegisterTorrent{Info: bad}); got.Code != BadTorrent {
 			t.Errorf("%s: %v", what, got.Code)

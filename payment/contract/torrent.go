@@ -19,6 +19,9 @@ func (r *run) registerTorrent() Code {
 	if err != nil || len(info.Files) > MaxFiles || info.Units() == 0 {
 		return BadTorrent
 	}
+	if !info.HasV2 && info.PieceLength > metainfo.MaxSoldPieceLengthV1 {
+		return BadTorrent // too much would be paid before it can be judged
+	}
 	if info.Pay == nil || info.Pay.Ledger != r.ledger.id.Short() {
 		return BadTorrent
 	}
