@@ -23,6 +23,14 @@ type Info struct {
 	Files       []File // in the torrent's order; pads of the v1 part included
 	Length      int64  // of the piece space, pads and v2 alignment gaps included: end of the last file
 	Pay         *Pay   // nil: free
+
+	// Of Raw, which may have megabytes; nil if it was not parsed.
+	hashes *infoHashes
+}
+
+type infoHashes struct {
+	v1 [20]byte
+	v2 [32]byte
 }
 
 // File is one file of a torrent, and its place in the piece space.
@@ -45,15 +53,25 @@ type Pay struct {
 
 // HashV1 is the v1 info-hash: SHA-1 of the raw dictionary (BEP 3). It means
 // something only if HasV1.
-func (i *Info) HashV1() [20]byte { return sha1.Sum(i.Raw) }
+func (i *Info) HashV1() [20]byte {
+	if i.hashes != nil {
+		return i.hashes.v1
+	}
+	return sha1.Sum(i.Raw)
+}
 
 // HashV2 is the v2 info-hash: SHA-256 of the raw dictionary (BEP 52). It means
 // something only if HasV2.
-func (i *Info) HashV2() [32]byte { return sha256.Sum256(i.Raw) }
+func (i *Info) HashV2() [32]byte {
+	if i.hashes != nil {
+		return i.hashes.v2
+	}
+	return sha256.Sum256(i.Raw)
+}
 
 // ID is the torrent id: SHA-256 of the raw dictionary for v1, v2 and hybrid
 // alike. The ledger and this program know a torrent by it.
-func (i *Info) ID() [32]byte { return sha256.Sum256(i.Raw) }
+func (i *Info) ID() [32]byte { return i.HashV2() }
 
 // NumPieces is the number of pieces of the piece space, a short last one included.
 func (i *Info) NumPieces() int {

@@ -1,6 +1,8 @@
 package metainfo
 
 import (
+	"crypto/sha1"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -54,6 +56,7 @@ func parseInfo(v bencode.Value) (*Info, error) {
 			return nil, refusef("info: %w", err)
 		}
 	}
+	p.info.hashes = &infoHashes{sha1.Sum(p.info.Raw), sha256.Sum256(p.info.Raw)}
 	return p.info, nil
 }
 

@@ -84,25 +84,20 @@ func (p *purse) setPrice(price payment.Amount) {
 	}
 }
 
-// greeting is what a Swarm is told of an account that it meets.
-type greeting struct {
-	left       payment.Standing
-	owed, lent uint64
-}
-
-func (p *purse) meet(now time.Time, t payment.TorrentID, l swarm.Loan) greeting {
+func (p *purse) meet(now time.Time, t payment.TorrentID, l swarm.Loan) (m swarm.Meeting) {
 	p.books.Lock()
 	defer p.books.Unlock()
 	p.holders[holding{t, l.Account}] = l.Peer
 	b := p.book(l.Account)
-	g := greeting{left: b.Join(t), owed: b.Owed()}
+	m.Left, m.Owed = b.Join(t), b.Owed()
 	if b.Defaulted() {
-		g.left.Unpaid, g.left.Units = 0, nil // what it lost is not made good before it has paid
+		m.Left.Unpaid, m.Left.Units = 0, nil // what it lost is not made good before it has paid
 	}
-	again := b.Repeat(now, uint64(len(g.left.Units)))
-	g.left.Units = g.left.Units[uint64(len(g.left.Units))-again:]
-	g.lent = b.Lease(t, l.Units)
-	return g
+	again := b.Repeat(now, uint64(len(m.Left.Units)))
+	m.Left.Units = m.Left.Units[uint64(len(m.Left.Units))-again:]
+	m.Lease = b.Lease(t, l.Units)
+	m.Window = b.Room(t)
+	return m
 }
 
 // part takes back what a connection had. If another has its place already, or

@@ -77,8 +77,8 @@ func (t *Torrent) lend(now time.Time, e *swarm.Pays) error {
 		p.part(now, torrent, l)
 	}
 	for _, l := range e.Meet {
-		g := p.meet(now, torrent, l)
-		t.answer(func(now time.Time) { t.swarm.Met(now, l.Peer, l.Account, g.left, g.owed, g.lent) })
+		m := p.meet(now, torrent, l)
+		t.answer(func(now time.Time) { t.swarm.Met(now, l.Peer, l.Account, m) })
 	}
 	for _, c := range e.Close { // before anybody asks for it again
 		if err := t.closeSale(c); err != nil {

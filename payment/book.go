@@ -154,6 +154,17 @@ func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 	return granted
 }
 
+// Room returns how many units the torrent's swarm may have unpaid at once: its
+// lease, and what it can still be lent.
+func (b *Book) Room(torrent TorrentID) uint64 {
+	var leased uint64
+	if t := b.tabs[torrent]; t != nil {
+		leased = t.leased
+	}
+	used, window := b.Owed()+b.Leased(), b.Window()
+	return leased + window - min(used, window)
+}
+
 // Unsafe reports whether a crash would lend more than the window, or give
 // something twice, because of what was changed since Mark. Then Mark, and keep
 // the book, before anybody hears of the change.

@@ -7,6 +7,9 @@ type Counted struct {
 	// Paid is how many more units are paid for: the links' units without those
 	// that went to debts.
 	Paid uint64
+	// Window is how many units the swarm may have unpaid at once now: its lease,
+	// and what it can still be lent.
+	Window uint64
 	// Recalled is how many units the swarm's lease has shrunk by, because the
 	// window no longer covers it.
 	Recalled uint64
@@ -39,7 +42,7 @@ func (b *Book) Count(now time.Time, c *Commitment, index, registeredCap uint32) 
 		t.leased -= recalled
 		b.tidy(c.Torrent)
 	}
-	return Counted{paid, recalled}
+	return Counted{Paid: paid, Recalled: recalled, Window: b.Room(c.Torrent)}
 }
 
 // Recount takes, after a crash, a link that is on record and that the book may

@@ -69,7 +69,7 @@ func TestStrangerBecomesCustomer(t *testing.T) {
 		if got := b.Lease(film, 1); got != 0 {
 			t.Fatalf("a stranger was lent %d units after %d links", got, i-1)
 		}
-		if got := b.Count(today, c, i, 64); got != (Counted{Paid: 1}) {
+		if got := b.Count(today, c, i, 64); got.Paid != 1 || got.Recalled != 0 || got.Window != uint64(i)/16 {
 			t.Fatalf("link %d: %+v", i, got)
 		}
 	}
@@ -234,7 +234,7 @@ func TestRecall(t *testing.T) {
 	if got := b.Recall(film); got != 4 {
 		t.Errorf("recalls %d", got)
 	}
-	if got := b.Count(today, c, 3, 64); got != (Counted{3, 3}) || b.Leased() != 1 {
+	if got := b.Count(today, c, 3, 64); got != (Counted{Paid: 3, Recalled: 3, Window: 1}) || b.Leased() != 1 {
 		t.Errorf("%+v, %d leased", got, b.Leased())
 	}
 	if b.Recall(record) != 0 {

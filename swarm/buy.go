@@ -12,8 +12,9 @@ import (
 const (
 	// payAfter is how long a verified unit waits for others to be paid with.
 	payAfter = 20 * time.Millisecond
-	// payAtOnce is the most units that wait to be paid.
-	payAtOnce = 16
+	// payAtOnce is the most units that wait to be paid, a quarter of the window at
+	// most: each link wakes the seller, and costs it about as much as a unit.
+	payAtOnce = 64
 	// trustGrowth is how many paid units earn one of credit (section 4).
 	trustGrowth = 16
 	// raiseAhead is for how long a cap shall last: twice the time of a ledger

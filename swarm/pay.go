@@ -73,6 +73,14 @@ type Loan struct {
 	Again bool
 }
 
+// Meeting is what an account's Book knows when a connection begins.
+type Meeting struct {
+	Left   payment.Standing // of earlier connections, in this torrent
+	Owed   uint64           // units, in all torrents
+	Lease  uint64           // units lent at first
+	Window uint64           // units that may be unpaid at once, Lease included
+}
+
 // Parting hands the account's Book what a connection leaves behind.
 type Parting struct {
 	Peer    PeerID

@@ -56,6 +56,7 @@ func (w *world) settleMember(name string, c *content, l *fakeLedger, cfg Config,
 	cfg.Pays, cfg.Account = true, payment.AccountOf("org", spki)
 	z := w.settle(name, c, cfg, complete, magnet)
 	z.ledger, z.books, z.wallet, z.key, z.spki = l, map[payment.Account]*payment.Book{}, newFakeWallet(), key, spki
+	z.holders = map[payment.Account]PeerID{}
 	z.s.Ledger(w.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
 	return z
 }
@@ -101,12 +102,13 @@ func (z *citizen) performPays(e *Pays) {
 	for _, m := range e.Meet {
 		book := z.book(m.Account)
 		left, owed, n := book.Join(torrent), book.Owed(), book.Lease(torrent, m.Units)
+		room := book.Room(torrent)
 		left.Units = left.Units[:book.Repeat(z.w.now, uint64(len(left.Units)))]
 		if z.forgetful {
 			left.Units = nil
 		}
-		z.listed = left.Units
-		z.w.after(0, func() { z.s.Met(z.w.now, m.Peer, m.Account, left, owed, n); z.perform() })
+		z.listed, z.holders[m.Account] = left.Units, m.Peer
+		z.w.after(0, func() { z.s.Met(z.w.now, m.Peer, m.Account, Meeting{left, owed, n, room}); z.perform() })
 	}
 	for _, r := range e.Resume {
 		kept := z.resumed(r)
@@ -129,7 +131,12 @@ func (z *citizen) performPays(e *Pays) {
 		z.book(l.Account).Return(torrent, l.Units)
 	}
 	for _, l := range e.Leave {
-		z.book(l.Account).Leave(z.w.now, torrent, l.Standing)
+		if z.holders[l.Account] == l.Peer {
+			delete(z.holders, l.Account)
+			z.book(l.Account).Leave(z.w.now, torrent, l.Standing)
+		} else { // a link that was counted too late for its connection
+			z.book(l.Account).Paid(torrent, l.Ahead)
+		}
 	}
 	for _, c := range e.Close {
 		z.w.after(time.Millisecond, func() { z.close(c) })
@@ -387,7 +394,7 @@ func TestCheatingBuyers(t *testing.T) {
 			s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
 			s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
 			s.Authenticated(h.now, 1, payment.Account{9})
-			s.Met(h.now, 1, payment.Account{9}, payment.Standing{}, 0, 0)
+			s.Met(h.now, 1, payment.Account{9}, Meeting{})
 			h.says(peerwire.Of(peerwire.Interested))
 			served, dropped := 0, error(nil)
 			for _, m := range x.says {
@@ -694,7 +701,7 @@ func TestLiesAboutOldCommitments(t *testing.T) {
 		s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
 		s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
 		s.Authenticated(h.now, 1, payment.Account{9})
-		s.Met(h.now, 1, payment.Account{9}, payment.Standing{}, 0, 0)
+		s.Met(h.now, 1, payment.Account{9}, Meeting{})
 		return h
 	}
 	t.Run("a stranger's unit that never came", func(t *testing.T) {

@@ -39,8 +39,8 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	if p.choking || !p.weInterested || p.dropped || s.picker == nil || s.stopped != nil || s.draining {
 		return
 	}
-	if len(p.buy.lost) > 0 {
-		s.askLost(now, p)
+	if len(p.buy.lost) > 0 && s.askLost(now, p) {
+		return
 	}
 	depth := min(p.depth, p.ext.reqq)
 	due := depth - p.asked.len()

@@ -42,6 +42,7 @@ type sale struct {
 	over     bool            // the Book has it back
 	ahead    uint64          // units that links paid for and that were not served
 	lease    uint64          // units lent by the Book, not used
+	window   uint64          // units that it lends at most, used or not
 	charged  queue[uint32]   // units served on what was lent, and not paid
 	lost     map[uint32]bool // units of earlier connections that are served again free
 	asking   bool            // the Book was asked to lend
@@ -89,19 +90,19 @@ func (s *Swarm) meet(p *peer) {
 	s.out.Pays.Meet = append(s.out.Pays.Meet, Loan{Peer: p.id, Account: p.account, Units: lendAtOnce})
 }
 
-// Met tells what was left over with an account, how many units it owes in all
-// torrents, and what the Book lends at first.
-func (s *Swarm) Met(now time.Time, id PeerID, account payment.Account, left payment.Standing, owed, lease uint64) {
+// Met tells what was left over with an account.
+func (s *Swarm) Met(now time.Time, id PeerID, account payment.Account, m Meeting) {
 	s.input()
 	p := s.peers[id]
 	if p == nil || p.sale.over {
-		s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{id, account, payment.Standing{Ahead: left.Ahead}})
+		s.out.Pays.Leave = append(s.out.Pays.Leave, Parting{id, account, payment.Standing{Ahead: m.Left.Ahead}})
 		return
 	}
 	sale := &p.sale
-	sale.met, sale.ahead, sale.resend, sale.owed, sale.lease = true, left.Ahead, left.Unpaid, owed, lease
+	sale.met, sale.ahead, sale.resend = true, m.Left.Ahead, m.Left.Unpaid-uint64(len(m.Left.Units))
+	sale.owed, sale.lease, sale.window = m.Owed, m.Lease, m.Window
 	s.offer(now, p)
-	s.listUnpaid(now, p, left.Units)
+	s.listUnpaid(now, p, m.Left.Units)
 	s.feed(p)
 }
 
@@ -124,7 +125,7 @@ func (s *Swarm) offer(now time.Time, p *peer) {
 	}
 	s.send(now, p, peerwire.Message{ID: peerwire.PayTermsID, Rare: peerwire.PayTerms{
 		Price: s.price, Epoch: s.epoch, Unit: piece.BlockSize, Floor: uint32(s.cfg.Floor),
-		Window: uint32(p.sale.lease), Expiry: uint32(minExpiry / time.Second),
+		Window: uint32(p.sale.window), Expiry: uint32(minExpiry / time.Second),
 	}})
 }
 
@@ -287,6 +288,7 @@ func (s *Swarm) Counted(now time.Time, c Count, got payment.Counted) {
 		return
 	}
 	sale := &p.sale
+	sale.window = got.Window
 	n := min(paid, sale.unpaid())
 	for range n {
 		sale.charged.pop()
@@ -383,7 +385,7 @@ func (s *Swarm) ack(now time.Time, p *peer) {
 	sale.acked = now
 	s.send(now, p, peerwire.Message{ID: peerwire.PayAckID, Rare: peerwire.PayAck{
 		Alias: sale.last.alias, Index: sale.last.best.Index, Served: uint32(sale.served),
-		Window: uint32(sale.lease + sale.unpaid()),
+		Window: uint32(sale.window),
 	}})
 }
 
@@ -397,6 +399,8 @@ func (s *Swarm) advanceSale(now time.Time, p *peer) {
 	waited := now.Sub(sale.stalled)
 	if alias, ok := sale.live(); ok && waited >= holdAfter && !sale.held {
 		sale.held = true
+		sale.resend += uint64(len(sale.lost)) // it does not come for them: it has them from others
+		sale.lost = nil
 		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(sale.unpaid())}})
 		s.out.Pays.Hold = append(s.out.Pays.Hold, Loan{Peer: p.id, Account: p.account})
 	}

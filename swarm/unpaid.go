@@ -75,32 +75,31 @@ func (s *Swarm) beginLost(p *peer) {
 	}
 }
 
-// askLost asks for lost units again. The seller lends us as many more, for it
-// charged them long ago.
-func (s *Swarm) askLost(now time.Time, p *peer) {
+// askLost asks for lost units again, in the order in which they were served:
+// links pay in that order, so that what is lost once more is known again. The
+// seller lends us as many more, for it charged them long ago. It reports whether
+// some have to wait: then nothing else is asked of this seller.
+func (s *Swarm) askLost(now time.Time, p *peer) (wait bool) {
 	k := &p.buy
 	if k.deal == nil || !k.agreed {
-		return
+		return true
 	}
-	wait := k.lost[:0]
-	for _, unit := range k.lost {
-		b, ok := s.layout.UnitBlock(unit)
+	for ; len(k.lost) > 0; k.lost = k.lost[1:] {
+		if p.asked.len() >= min(maxDepth, p.ext.reqq) {
+			return true
+		}
+		b, ok := s.layout.UnitBlock(k.lost[0])
 		if !ok || !p.has.Has(int(b.Piece)) {
 			continue
 		}
-		full := p.asked.len() >= min(maxDepth, p.ext.reqq)
-		asked, later := false, full
-		if !full {
-			asked, later = s.picker.Ask(b, uint32(p.id))
-		}
-		switch {
+		switch asked, later := s.picker.Ask(b, uint32(p.id)); {
+		case later:
+			return true
 		case asked:
 			k.window++
 			p.asked.push(b)
 			s.send(now, p, peerwire.BlockMessage(peerwire.Request, b.Piece, b.Begin, b.Length))
-		case later:
-			wait = append(wait, unit)
 		}
 	}
-	k.lost = wait
+	return false
 }

@@ -65,6 +65,7 @@ type citizen struct {
 	last       byte
 	listed     []uint32 // units that were lost on their way to who came last
 	forgetful  bool     // it forgets which those are
+	holders    map[payment.Account]PeerID
 }
 
 // link is one side of a connection.
