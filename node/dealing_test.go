@@ -127,7 +127,7 @@ func (d *dealing) declare(m *Membership) payment.IntentionID {
 	}}); err != nil {
 		d.t.Fatal(err)
 	}
-	d.submit(m, request, &contract.Declare{Torrent: d.torrent(), Units: testFunds, Margin: 100})
+	d.submit(m, request, &contract.Declare{Torrent: d.torrent(), Units: testFunds, Margin: 100, MaxPrice: clubPrice})
 	return id
 }
 
