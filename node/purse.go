@@ -23,6 +23,7 @@ type purse struct {
 	ledger  ledger.Ledger
 
 	lending
+	unregistered unregistered
 
 	mu       sync.Mutex // guards the following
 	price    payment.Amount
@@ -48,7 +49,7 @@ func newPurse(n *Node, m *Membership) *purse {
 	p := m.Identity.Principal()
 	return &purse{
 		node: n, member: m, account: payment.AccountOf(p.MSP, p.SPKI), ledger: m.Ledger,
-		lending: newLending(), deals: map[payment.CommitmentID]*dealt{},
+		lending: newLending(), unregistered: newUnregistered(m.Wallet), deals: map[payment.CommitmentID]*dealt{},
 		frozen: map[payment.TorrentID]*frozen{}, watching: map[payment.CommitmentID]bool{},
 	}
 }
@@ -156,7 +157,7 @@ func (p *purse) priceEvent() payment.LedgerEvent {
 // tellAll tells every torrent of an event; each knows what concerns it.
 func (p *purse) tellAll(e payment.LedgerEvent) {
 	for _, t := range p.node.all() {
-		t.tell(func(now time.Time) { t.swarm.Ledger(now, e) })
+		t.tell(func(now time.Time) { t.ledger(now, e) })
 	}
 }
 
@@ -274,7 +275,7 @@ func (p *purse) look(ctx context.Context, t *Torrent, id payment.CommitmentID) e
 	if c.Settled || c.Released {
 		e.Kind = payment.EventReleased
 	}
-	t.tell(func(now time.Time) { t.swarm.Ledger(now, e) })
+	t.tell(func(now time.Time) { t.ledger(now, e) })
 	return nil
 }
 
