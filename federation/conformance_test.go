@@ -83,6 +83,10 @@ func conforms(t *testing.T, p *place, l ledger.Ledger, rich, poor *identity.Iden
 		if d := cmp.Diff(direct, same); d != "" || same.Next == "" {
 			t.Error(d)
 		}
+		a = must[contract.Answer](t)(l.Query(ctx, contract.Query{Kind: contract.QueryLedger}))
+		if want := p.books.Status().Height; a.Ledger.Height != want {
+			t.Errorf("height %d, want %d", a.Ledger.Height, want)
+		}
 	})
 	t.Run("events come in order without gaps", func(t *testing.T) { followsEvents(t, p, l, transfer) })
 	t.Run("a context that is over", func(t *testing.T) {

@@ -13,7 +13,7 @@ var (
 	ErrOtherFederation = errors.New("the certificate was not issued by this federation: enroll in it")
 	ErrRootRemoved     = errors.New("the federation removed the root that issued the certificate: enroll again")
 	ErrRevoked         = errors.New("the federation revoked the certificate: ask its operator why")
-	ErrExpired         = errors.New("the certificate has expired: renew it")
+	ErrExpired         = errors.New("the certificate has expired: enroll again with a new invite")
 	ErrNotYetValid     = errors.New("the certificate is not valid yet: set the clocks of both machines right")
 )
 

@@ -203,7 +203,7 @@ func nearestValid(c *x509.Certificate, now time.Time) (time.Time, error) {
 		return c.NotBefore, fmt.Errorf("%w (valid from %s)", ErrNotYetValid, stamp(c.NotBefore))
 	}
 	if now.After(c.NotAfter) {
-		return c.NotAfter, fmt.Errorf("%w (on %s)", ErrExpired, stamp(c.NotAfter))
+		return c.NotAfter, fmt.Errorf("%w (it was good until %s)", ErrExpired, stamp(c.NotAfter))
 	}
 	return now, nil
 }

@@ -21,7 +21,8 @@ type moody struct {
 
 	mu        sync.Mutex // guards the following
 	down      bool
-	conflicts int   // RedeemMany that will fail
+	spared    int   // RedeemMany that are let through before those that
+	conflicts int   // will fail
 	redeems   []int // how many commitments each named
 }
 
@@ -62,7 +63,9 @@ func (m *moody) Submit(ctx context.Context, tx *contract.Signed) (ledger.Receipt
 	down, conflict := m.down, false
 	if r, ok := parsed.Args.(*contract.RedeemMany); ok && !down {
 		m.redeems = append(m.redeems, len(r.Redeems))
-		if conflict = m.conflicts > 0; conflict {
+		if m.spared > 0 {
+			m.spared--
+		} else if conflict = m.conflicts > 0; conflict {
 			m.conflicts--
 		}
 	}
@@ -118,16 +121,18 @@ func startDealing(t *testing.T) *dealing {
 func (d *dealing) torrent() payment.TorrentID { return payment.TorrentID(d.goods.torrent.Info.ID()) }
 
 // declare freezes coins, as the wallet knows.
-func (d *dealing) declare(m *Membership) payment.IntentionID {
+func (d *dealing) declare(m *Membership) payment.IntentionID { return d.declareFor(m, d.torrent()) }
+
+func (d *dealing) declareFor(m *Membership, torrent payment.TorrentID) payment.IntentionID {
 	d.t.Helper()
 	request := newRequest()
-	id := payment.IntentionOf(d.club.ledger.ID(), m.account(), d.torrent(), request)
+	id := payment.IntentionOf(d.club.ledger.ID(), m.account(), torrent, request)
 	if err := m.Wallet.Reserve(wallet.Reservation{Request: request, Intention: &wallet.Intention{
-		ID: id, Torrent: d.torrent(), Request: request, Units: testFunds, Coins: testFunds * clubPrice,
+		ID: id, Torrent: torrent, Request: request, Units: testFunds, Coins: testFunds * clubPrice,
 	}}); err != nil {
 		d.t.Fatal(err)
 	}
-	d.submit(m, request, &contract.Declare{Torrent: d.torrent(), Units: testFunds, Margin: 100})
+	d.submit(m, request, &contract.Declare{Torrent: torrent, Units: testFunds, Margin: 100, MaxPrice: clubPrice})
 	return id
 }
 
@@ -156,6 +161,7 @@ type sale struct {
 	d      *dealing
 	id     payment.CommitmentID
 	commit payment.Commitment
+	sig    payment.Signature
 	chain  *payment.Chain
 }
 
@@ -163,6 +169,17 @@ type sale struct {
 func (d *dealing) open(links uint32, life time.Duration) *sale { return d.openUpTo(links, links, life) }
 
 func (d *dealing) openUpTo(links, limit uint32, life time.Duration) *sale {
+	d.t.Helper()
+	s := d.promise(d.torrent(), d.intention, links, life)
+	d.register(s, limit)
+	if err := d.seller.Wallet.SaveClaim(&s.commit, s.sig); err != nil {
+		d.t.Fatal(err)
+	}
+	return s
+}
+
+// promise makes a commitment that no wallet and no ledger knows.
+func (d *dealing) promise(torrent payment.TorrentID, i payment.IntentionID, links uint32, life time.Duration) *sale {
 	d.t.Helper()
 	s := &sale{d: d}
 	var id payment.ChainID
@@ -175,24 +192,36 @@ func (d *dealing) openUpTo(links, limit uint32, life time.Duration) *sale {
 		d.t.Fatal(err)
 	}
 	s.commit = payment.Commitment{
-		Ledger: d.club.ledger.ID(), Intention: d.intention, Torrent: d.torrent(), Payer: d.buyer.account(), Receiver: d.seller.account(),
+		Ledger: d.club.ledger.ID(), Intention: i, Torrent: torrent, Payer: d.buyer.account(), Receiver: d.seller.account(),
 		Root: s.chain.Root(), Chain: id, Slot: d.slots, Links: links, Price: clubPrice, Epoch: d.epoch, Expiry: uint64(time.Now().Add(life).Unix()),
 	}
 	d.slots++
 	s.id = s.commit.ID()
-	sig, err := s.commit.Sign(d.buyer.Identity.Key())
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	err = d.buyer.Wallet.Reserve(wallet.Reservation{Openings: []wallet.Opening{{Commitment: s.commit, Signature: sig, Cap: limit}}})
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.do(d.buyer, &contract.OpenMany{Opens: []contract.Open{{Commitment: s.commit, Cap: limit}}})
-	if err := d.seller.Wallet.SaveClaim(&s.commit, sig); err != nil {
+	if s.sig, err = s.commit.Sign(d.buyer.Identity.Key()); err != nil {
 		d.t.Fatal(err)
 	}
 	return s
+}
+
+// register registers a commitment, as the buyer's wallet knows.
+func (d *dealing) register(s *sale, limit uint32) {
+	d.t.Helper()
+	d.registerMany([]*sale{s}, limit)
+}
+
+// registerMany is register for as many as one call takes.
+func (d *dealing) registerMany(all []*sale, limit uint32) {
+	d.t.Helper()
+	var openings []wallet.Opening
+	var call contract.OpenMany
+	for _, s := range all {
+		openings = append(openings, wallet.Opening{Commitment: s.commit, Signature: s.sig, Cap: limit})
+		call.Opens = append(call.Opens, contract.Open{Commitment: s.commit, Cap: limit})
+	}
+	if err := d.buyer.Wallet.Reserve(wallet.Reservation{Openings: openings}); err != nil {
+		d.t.Fatal(err)
+	}
+	d.do(d.buyer, &call)
 }
 
 // pay gives the seller the link of an index.

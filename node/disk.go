@@ -291,6 +291,9 @@ func (t *Torrent) shutdown() {
 			t.node.blocks.put(e.message.Data)
 		}
 	}
+	if p := t.node.purse; p != nil {
+		p.unregistered.left(t)
+	}
 	t.noticeEnds()
 	t.saved.err = t.saveFinal() // first: tasks may take their time to end
 	t.tasks.Wait()

@@ -34,6 +34,17 @@ type frozen struct {
 	wanted    uint64         // units
 	coins     payment.Amount // frozen in sum
 	slots     map[payment.Account]uint32
+	// rose is why nothing more is declared in this run: the user agreed to a
+	// lower price.
+	rose error
+}
+
+// priceRose says that a price went up between what the user was told and what
+// would have been frozen.
+type priceRose struct{ from, to payment.Amount }
+
+func (e *priceRose) Error() string {
+	return fmt.Sprintf("the price rose from %s to %s coins a unit meanwhile: run the command again to see the new cost", e.from, e.to)
 }
 
 func (p *purse) intentionOf(t payment.TorrentID) *frozen {
@@ -120,6 +131,9 @@ func (f *frozen) learn(info *contract.IntentionInfo) {
 
 // declare freezes coins for what is missing, within what the user allowed.
 func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
+	if f.rose != nil {
+		return f.rose
+	}
 	q, err := p.node.Quote(ctx, units)
 	if err != nil {
 		return err
@@ -134,11 +148,29 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	f.intention = payment.IntentionOf(p.ledger.ID(), p.account, torrent, f.request)
 	f.wanted, f.coins = units, q.Highest
 	reserve := wallet.Reservation{Request: f.request, Intention: f.row(torrent)}
-	if _, err := p.submit(ctx, reserve, &contract.Declare{Torrent: torrent, Units: units, Margin: margin}); err != nil {
-		return p.undeclared(err, f.intention)
+	call := &contract.Declare{Torrent: torrent, Units: units, Margin: margin, MaxPrice: q.Price}
+	if _, err := p.submit(ctx, reserve, call); err != nil {
+		return p.undeclared(p.dearer(ctx, f, q, err), f.intention)
 	}
 	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventDeclared, torrent, units, q.Highest)
 	return p.refresh(ctx, f)
+}
+
+// Unwrap returns the ledger's refusal.
+func (e *priceRose) Unwrap() error { return contract.PriceRose }
+
+// dearer tells from which price to which it rose, if a Declare was refused for
+// that. f is locked.
+func (p *purse) dearer(ctx context.Context, f *frozen, q Quote, err error) error {
+	if !errors.Is(err, contract.PriceRose) {
+		return err
+	}
+	now, err2 := p.node.Quote(ctx, q.Units)
+	if err2 != nil {
+		return errors.Join(err, err2)
+	}
+	f.rose = &priceRose{q.Price, now.Price}
+	return f.rose
 }
 
 // undeclared forgets an intention that the ledger refused. One whose fate is

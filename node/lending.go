@@ -2,11 +2,15 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"sync"
 	"time"
 
 	"torrente/payment"
+	"torrente/payment/wallet"
 	"torrente/swarm"
 )
 
@@ -230,30 +234,50 @@ func (p *purse) advanceBooks(now time.Time) {
 }
 
 func (p *purse) keepAll() {
-	p.books.Lock()
-	defer p.books.Unlock()
-	if p.unread != nil {
-		return
-	}
-	if err := p.keep(func(*payment.Book) bool { return true }); err != nil {
+	if err := p.saveBooks(); err != nil {
 		p.node.cfg.Log.Error("the books cannot be kept", "err", err)
 	}
 }
 
-// ended takes the end of a commitment to us on the ledger.
-func (p *purse) ended(e payment.LedgerEvent) {
-	c, ok := p.member.Wallet.Claim(e.Commitment)
-	if !ok || c.Ended {
-		return
+// saveBooks writes down all books that have changed.
+func (p *purse) saveBooks() error {
+	p.books.Lock()
+	defer p.books.Unlock()
+	if p.unread != nil {
+		return nil
 	}
-	if err := p.member.Wallet.Ended(e.Commitment, e.Index); err != nil {
-		p.node.cfg.Log.Error("the end of a commitment cannot be kept", "err", err)
-		return
+	return p.keep(func(*payment.Book) bool { return true })
+}
+
+// ended takes the end of a commitment to us on the ledger, which has expired.
+func (p *purse) ended(e payment.LedgerEvent) error {
+	return p.end(e.Commitment, e.Index, math.MaxUint32)
+}
+
+// end keeps that a commitment to us has ended, with so many units redeemed, and
+// says in the history, once, what of its links was lost: of those that were
+// worth something. An index that the chain does not have is an error that trying
+// again does not mend.
+func (p *purse) end(id payment.CommitmentID, redeemed, worth uint32) error {
+	p.ending.Lock()
+	defer p.ending.Unlock()
+	c, ok := p.member.Wallet.Claim(id)
+	if !ok {
+		return nil
 	}
-	if e.Height > 0 { // it expired while we were away
-		p.member.noteExpired(p.node.cfg.Now(), &c, e.Index)
+	if !c.Ended {
+		switch err := p.member.Wallet.Ended(id, redeemed); {
+		case errors.Is(err, wallet.ErrRange):
+			p.node.cfg.Log.Error("the ledger ends a commitment beyond its chain", "err", err)
+			return nil
+		case err != nil:
+			return fmt.Errorf("keep the end of a commitment: %w", err)
+		}
+		c.Best.Index = min(c.Best.Index, worth)
+		p.member.noteExpired(p.node.cfg.Now(), &c, redeemed)
 	}
 	p.books.Lock()
 	defer p.books.Unlock()
-	p.book(c.Commitment.Payer).Forget(e.Commitment)
+	p.book(c.Commitment.Payer).Forget(id)
+	return nil
 }

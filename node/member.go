@@ -34,8 +34,6 @@ type Membership struct {
 	// RedeemAbove is how many coins may be earned and not redeemed; 0: what
 	// 262,144 units (4 GiB) cost.
 	RedeemAbove payment.Amount
-	// Height is the first block of the ledger whose events are of interest.
-	Height uint64
 
 	renewed   atomic.Pointer[identity.Identity]
 	redeeming sync.Mutex // held while links are redeemed: each is shown once

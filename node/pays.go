@@ -119,9 +119,7 @@ func (t *Torrent) record(facts []swarm.Record) error {
 	for i := range facts {
 		switch r := &facts[i]; r.Kind {
 		case swarm.RecordCommitment:
-			if err := w.SaveClaim(&r.Commit.Commitment, r.Commit.Signature); err != nil {
-				return t.unwritten(err)
-			}
+			// It is written when it is registered: see unregistered.
 		case swarm.RecordLink:
 			links = append(links, wallet.Paid{Commitment: r.Commitment, Claim: r.Claim})
 		case swarm.RecordOwed:

@@ -23,6 +23,7 @@ type purse struct {
 	ledger  ledger.Ledger
 
 	lending
+	unregistered unregistered
 
 	mu       sync.Mutex // guards the following
 	price    payment.Amount
@@ -31,6 +32,9 @@ type purse struct {
 	frozen   map[payment.TorrentID]*frozen
 	alias    peerwire.Alias
 	watching map[payment.CommitmentID]bool // true: asked for again meanwhile
+
+	handled handled
+	ending  sync.Mutex // held while the end of a commitment to us is kept
 }
 
 const (
@@ -45,7 +49,7 @@ func newPurse(n *Node, m *Membership) *purse {
 	p := m.Identity.Principal()
 	return &purse{
 		node: n, member: m, account: payment.AccountOf(p.MSP, p.SPKI), ledger: m.Ledger,
-		lending: newLending(), deals: map[payment.CommitmentID]*dealt{},
+		lending: newLending(), unregistered: newUnregistered(m.Wallet), deals: map[payment.CommitmentID]*dealt{},
 		frozen: map[payment.TorrentID]*frozen{}, watching: map[payment.CommitmentID]bool{},
 	}
 }
@@ -53,7 +57,7 @@ func newPurse(n *Node, m *Membership) *purse {
 // run learns the price and then what happens on the ledger, until the node
 // ends.
 func (p *purse) run(ctx context.Context) {
-	defer p.keepAll()
+	defer p.keepEnd()
 	p.node.tasks.Go(func() { p.keepBooks(ctx) })
 	for ctx.Err() == nil {
 		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
@@ -66,6 +70,16 @@ func (p *purse) run(ctx context.Context) {
 	}
 }
 
+// keepEnd keeps at the end of the node what was only kept now and then.
+func (p *purse) keepEnd() {
+	p.keepAll()
+	if err := p.keepHeight(); err != nil {
+		p.node.cfg.Log.Error("the ledger's events are handled again at the next start", "err", err)
+	}
+}
+
+// follow learns how things stand, and then what changes. Whom to trust is asked
+// anew, because what earlier blocks said of that is kept nowhere.
 func (p *purse) follow(ctx context.Context) error {
 	a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
 	if err != nil {
@@ -75,31 +89,48 @@ func (p *purse) follow(ctx context.Context) error {
 	if err := p.resend(ctx); err != nil {
 		return err
 	}
-	for block, err := range p.ledger.Events(ctx, p.member.Height) {
+	if err := p.refreshTrust(ctx); err != nil {
+		return err
+	}
+	from, err := p.nextBlock(a.Ledger.Height)
+	if err != nil {
+		return err
+	}
+	for block, err := range p.ledger.Events(ctx, from) {
 		if err != nil {
 			return err
 		}
-		p.member.Height = block.Height + 1
 		for _, e := range block.Events {
 			if err := p.learn(ctx, e); err != nil {
 				return err
 			}
 		}
+		if err := p.hasHandled(block.Height); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// learn takes one event: of the federation, or of our own coins.
+func (p *purse) refreshTrust(ctx context.Context) error {
+	if p.member.Refresh == nil {
+		return nil
+	}
+	return p.member.Refresh(ctx)
+}
+
+// learn takes one event: of the federation, or of our own coins. Taken again it
+// changes nothing.
 func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 	switch e.Kind {
 	case payment.EventPrice:
 		p.learnPrice(e.Price, e.Epoch)
 	case payment.EventRevoked, payment.EventReinstated, payment.EventRoots:
-		if p.member.Refresh != nil {
-			return p.member.Refresh(ctx)
-		}
+		return p.refreshTrust(ctx)
 	case payment.EventRefunded:
-		p.ended(e)
+		if err := p.ended(e); err != nil {
+			return err
+		}
 		p.tellAll(e)
 	default:
 		if e.Receiver == p.account || e.Account == p.account {
@@ -126,7 +157,7 @@ func (p *purse) priceEvent() payment.LedgerEvent {
 // tellAll tells every torrent of an event; each knows what concerns it.
 func (p *purse) tellAll(e payment.LedgerEvent) {
 	for _, t := range p.node.all() {
-		t.tell(func(now time.Time) { t.swarm.Ledger(now, e) })
+		t.tell(func(now time.Time) { t.ledger(now, e) })
 	}
 }
 
@@ -244,7 +275,7 @@ func (p *purse) look(ctx context.Context, t *Torrent, id payment.CommitmentID) e
 	if c.Settled || c.Released {
 		e.Kind = payment.EventReleased
 	}
-	t.tell(func(now time.Time) { t.swarm.Ledger(now, e) })
+	t.tell(func(now time.Time) { t.ledger(now, e) })
 	return nil
 }
 

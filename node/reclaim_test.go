@@ -111,7 +111,7 @@ func TestReclaimAfterACrash(t *testing.T) {
 		m, request := d.buyer, newRequest()
 		signed, err := contract.Sign(m.Identity.Key(), m.Identity.Chain(), &contract.Transaction{
 			Ledger: d.club.ledger.ID(), Time: uint64(time.Now().Unix()), Request: request,
-			Args: &contract.Declare{Torrent: d.torrent(), Units: 5, Margin: 100},
+			Args: &contract.Declare{Torrent: d.torrent(), Units: 5, Margin: 100, MaxPrice: clubPrice},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -203,13 +203,13 @@ func (r *redeemer) bury(ctx context.Context, now time.Time) {
 			r.watch(now, &c).retry = now.Add(redeemRetry)
 			return // the ledger is down: the others wait as well
 		}
-		redeemed := c.Redeemed
+		redeemed, worth := c.Redeemed, uint32(0) // links beyond the cap were worth nothing
 		if info != nil {
-			redeemed = max(redeemed, info.Redeemed)
-			c.Best.Index = min(c.Best.Index, info.Cap) // beyond it links were worth nothing
-			r.member.noteExpired(now, &c, redeemed)
+			redeemed, worth = max(redeemed, info.Redeemed), info.Cap
 		}
-		r.node.purse.ended(payment.LedgerEvent{Commitment: id, Index: redeemed})
+		if err := r.node.purse.end(id, redeemed, worth); err != nil {
+			r.node.cfg.Log.Error("a claim that expired", "err", err)
+		}
 	}
 }
 

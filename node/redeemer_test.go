@@ -214,6 +214,67 @@ func TestRedeemMany(t *testing.T) {
 	})
 }
 
+// sellUnits opens so many commitments and pays one unit on each.
+func (d *dealing) sellUnits(number int) (all []*sale) {
+	d.t.Helper()
+	for left := number - testFunds; left > 0; left -= testFunds {
+		d.do(d.buyer, &contract.AddFunds{Intention: d.intention, Units: uint64(min(left, testFunds)), Margin: 100})
+	}
+	for range number {
+		all = append(all, d.promise(d.torrent(), d.intention, 1, 24*time.Hour))
+	}
+	for some := range slices.Chunk(all, contract.MaxItems) {
+		d.registerMany(some, 1)
+	}
+	for _, s := range all {
+		if err := d.seller.Wallet.SaveClaim(&s.commit, s.sig); err != nil {
+			d.t.Fatal(err)
+		}
+		s.pay(1)
+	}
+	return all
+}
+
+// More commitments than one call takes are redeemed in several; each is credited
+// once, also if a call in the middle conflicts until it is cut in four, and if
+// one was redeemed before by a process that died.
+func TestRedeemInSeveralCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const number = 450
+		d := startDealing(t)
+		all := d.sellUnits(number)
+		link, _ := all[300].chain.Link(1)
+		d.do(d.seller, &contract.RedeemMany{Redeems: []contract.Redeem{{Commitment: all[300].id, Index: 1, Link: link}}})
+		d.moody.spared, d.moody.conflicts = 1, 4 // the second call twice, then its first half twice
+		got, err := d.seller.Redeem(t.Context(), time.Now())
+		if err != nil || got != (Redemption{number - 1, (number - 1) * clubPrice}) {
+			t.Errorf("redeemed %+v, %v", got, err)
+		}
+		calls := d.moody.calls()
+		// About 200, 200, 200, 100, 100, 50, 50, 100, 50: the one that was redeemed
+		// before is missing somewhere.
+		if len(calls) != 9 || slices.Max(calls) > maxRedeems {
+			t.Errorf("calls of %v", calls)
+		}
+		if d.earned() != number {
+			t.Errorf("%d units were credited", d.earned())
+		}
+		for _, s := range all {
+			info, err := d.seller.commitment(t.Context(), s.id)
+			c, _ := d.seller.Wallet.Claim(s.id)
+			if err != nil || info == nil || info.Redeemed != 1 || c.Redeemed != 1 {
+				t.Fatalf("%+v, %v; the wallet has %d", info, err, c.Redeemed)
+			}
+		}
+		if got, err := d.seller.Redeem(t.Context(), time.Now()); err != nil || got != (Redemption{}) || d.moody.calls() != nil {
+			t.Errorf("a second time %+v, %v", got, err)
+		}
+		if books, err := d.club.ledger.Audit(); err != nil || !books.Conserved() {
+			t.Errorf("%+v, %v", books, err)
+		}
+	})
+}
+
 func TestBatchesFitIntoCalls(t *testing.T) {
 	of := func(n int, links uint32) (claims []wallet.Claim) {
 		for range n {

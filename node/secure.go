@@ -195,18 +195,33 @@ func (s *secure) openCommit(plain []byte) (peerwire.Message, bool, error) {
 	if err := c.Commitment.VerifySignature(p.MSP, p.SPKI, c.Signature); err != nil {
 		return m, false, err
 	}
-	// Links of a commitment that we have met could have been counted before.
-	if _, met := s.conn.torrent.node.cfg.Member.Wallet.Claim(c.Commitment.ID()); met {
-		return m, false, errOldCommitment
+	return s.offered(m, &c)
+}
+
+// offered hands a commitment to the Swarm, or lets it wait while another one of
+// the account is not registered. One that is not between us two is the Swarm's to
+// refuse.
+func (s *secure) offered(m peerwire.Message, c *peerwire.PayCommit) (peerwire.Message, bool, error) {
+	p, k := s.conn.torrent.node.purse, &c.Commitment
+	if k.Payer != s.account() || k.Receiver != p.account || k.Ledger != p.ledger.ID() {
+		return m, true, nil
 	}
-	return m, true, nil
+	first, err := p.unregistered.admit(p.node.cfg.Now(), s.account(), offer{s.conn, k.ID(), m})
+	if err == nil && !first {
+		s.send(peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
+	}
+	return m, first, err
+}
+
+// account is that of the other side, once it is authentic.
+func (s *secure) account() payment.Account {
+	p := s.session.Peer()
+	return payment.AccountOf(p.MSP, p.SPKI)
 }
 
 // authenticated tells the Swarm who is there.
 func (s *secure) authenticated() {
-	p := s.session.Peer()
-	account := payment.AccountOf(p.MSP, p.SPKI)
-	t, id := s.conn.torrent, s.conn.id
+	t, id, account := s.conn.torrent, s.conn.id, s.account()
 	t.tell(func(now time.Time) { t.swarm.Authenticated(now, id, account) })
 }
 

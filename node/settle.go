@@ -18,6 +18,12 @@ import (
 // on disk no link is counted on it.
 func (t *Torrent) closeSale(e swarm.Ending) error {
 	m := t.node.cfg.Member
+	if _, registered := m.Wallet.Claim(e.Commitment); !registered {
+		if c := t.conns[e.Peer]; c != nil {
+			c.close() // who was never told that it is registered has nothing to close
+		}
+		return nil
+	}
 	c := payment.Close{Ledger: m.Ledger.ID(), Commitment: e.Commitment, Final: e.Final}
 	who := m.Identity.Principal()
 	signed, err := c.Sign(m.Identity.Key(), who.MSP, who.SPKI)

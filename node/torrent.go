@@ -371,10 +371,16 @@ func (t *Torrent) converse(cn *conn) {
 	cn.closeAfter()
 	writer.Wait()
 	t.node.cfg.Log.Debug("connection ended", "peer", cn.net.RemoteAddr(), "read", readErr, "write", writeErr)
-	t.tell(func(now time.Time) {
-		delete(t.conns, cn.id)
-		t.swarm.Leave(now, cn.id)
-	})
+	if !t.tell(func(now time.Time) { t.parted(now, cn) }) {
+		t.forgetOffer(cn)
+	}
+}
+
+// parted takes leave of a connection that has ended.
+func (t *Torrent) parted(now time.Time, cn *conn) {
+	delete(t.conns, cn.id)
+	t.swarm.Leave(now, cn.id)
+	t.forgetOffer(cn)
 }
 
 // dial opens a connection that the swarm asked for.

@@ -67,15 +67,19 @@ type Open struct {
 
 // Declare freezes Units x price x Margin / 100 coins, rounded up, for a
 // torrent. It makes the intention payment.IntentionOf(ledger, creator, torrent,
-// request), on which the opens it carries are registered at once.
+// request), on which the opens it carries are registered at once. The price is
+// the ledger's, so the payer says up to which it consents: what was asked for
+// at one price is never frozen at a higher one.
 type Declare struct {
-	Torrent payment.TorrentID
-	Units   uint64
-	Margin  uint16 // percent, 100 to 150
-	Opens   []Open
+	Torrent  payment.TorrentID
+	Units    uint64
+	Margin   uint16 // percent, 100 to 150
+	MaxPrice payment.Amount
+	Opens    []Open
 }
 
-// AddFunds freezes more coins, at the intention's own price.
+// AddFunds freezes more coins, at the intention's own price: that was bounded
+// when it was declared, and does not move (L9).
 type AddFunds struct {
 	Intention payment.IntentionID
 	Units     uint64

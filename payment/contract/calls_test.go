@@ -287,7 +287,7 @@ func TestRequestsAreIdempotent(t *testing.T) {
 	for _, args := range []struct{ first, other Arguments }{
 		{&Transfer{bob, 7}, &Transfer{bob, 8}},
 		{&AddFunds{i, 3, 100}, &AddFunds{i, 4, 100}},
-		{&Declare{Torrent: w.film, Units: 5, Margin: 100}, &Declare{Torrent: w.film, Units: 5, Margin: 101}},
+		{&Declare{Torrent: w.film, Units: 5, Margin: 100, MaxPrice: price}, &Declare{Torrent: w.film, Units: 5, Margin: 101, MaxPrice: price}},
 	} {
 		first := w.ok("alice", args.first)
 		tx := *w.last
@@ -328,7 +328,7 @@ func TestDeclareCarriesOpens(t *testing.T) {
 	i := payment.IntentionOf(w.ledger, people()["alice"].Account(), w.film, tx.Request)
 	a, chain := w.promise("alice", "seller", i, 64)
 	b, _ := w.promise("alice", "other", i, 64)
-	tx.Args = &Declare{w.film, 50, 100, []Open{{a, 40}, {b, 40}}}
+	tx.Args = &Declare{w.film, 50, 100, price, []Open{{a, 40}, {b, 40}}}
 	got := w.apply("alice", tx)
 	if got.Code != OK || got.Coins != 500 || !cmp.Equal(got.Items, []Code{OK, NoFunds}) {
 		t.Fatalf("%+v", got)
@@ -360,7 +360,7 @@ func TestRevokedSpendsNothingAndLosesNothing(t *testing.T) {
 		t.Error("not shown")
 	}
 	for _, args := range []Arguments{
-		&Declare{Torrent: w.film, Units: 1, Margin: 100}, &AddFunds{i, 1, 100}, &OpenMany{[]Open{{next, 1}}},
+		&Declare{Torrent: w.film, Units: 1, Margin: 100, MaxPrice: price}, &AddFunds{i, 1, 100}, &OpenMany{[]Open{{next, 1}}},
 		&TopUpMany{[]TopUp{{mine.ID(), 1, 20}}}, &Transfer{people()["alice"].Account(), 1},
 	} {
 		w.refused("bob", args, Revoked)

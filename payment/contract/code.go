@@ -54,6 +54,7 @@ const (
 	LastRoot      Code = 42
 	NotRevoked    Code = 43
 	Overflow      Code = 44 // a sum exceeds 64 bits
+	PriceRose     Code = 45 // above what a Declare consents to
 )
 
 var sentences = [...]string{
@@ -102,6 +103,7 @@ var sentences = [...]string{
 	LastRoot:      "it is the organization's last root: add the new one first",
 	NotRevoked:    "the account is not revoked: nothing to undo",
 	Overflow:      "the amount exceeds 64 bits: use a smaller one",
+	PriceRose:     "the price of a unit is higher than was agreed to: ask for it again, and declare anew",
 }
 
 // Success reports whether what was asked for is so now.

@@ -41,12 +41,13 @@ func readOpen(in *cryptobyte.String, o *Open) bool {
 func (a *Declare) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, a.Torrent[:]...), a.Units)
 	b = binary.BigEndian.AppendUint16(b, a.Margin)
+	b = binary.BigEndian.AppendUint64(b, uint64(a.MaxPrice))
 	return appendList(b, a.Opens, appendOpen)
 }
 
 func (a *Declare) read(in *cryptobyte.String) bool {
 	return in.CopyBytes(a.Torrent[:]) && in.ReadUint64(&a.Units) && in.ReadUint16(&a.Margin) &&
-		readList(in, &a.Opens, readOpen)
+		in.ReadUint64((*uint64)(&a.MaxPrice)) && readList(in, &a.Opens, readOpen)
 }
 
 func (a *AddFunds) append(b []byte) []byte {

@@ -46,6 +46,9 @@ func (r *run) declare() Code {
 		return code
 	}
 	now, price := r.priceNow()
+	if price > a.MaxPrice {
+		return PriceRose
+	}
 	i := intention{payer: r.creator, torrent: a.Torrent, epoch: now, price: price, declared: r.tx.Time}
 	if code := r.freeze(&i, a.Units, a.Margin); code != OK {
 		return code

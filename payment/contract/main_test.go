@@ -278,7 +278,7 @@ func (w *world) expect(result Result, code Code) {
 // declare freezes coins for so many units at a margin of 100 percent.
 func (w *world) declare(who string, units uint64) payment.IntentionID {
 	w.t.Helper()
-	w.ok(who, &Declare{Torrent: w.film, Units: units, Margin: 100})
+	w.ok(who, &Declare{Torrent: w.film, Units: units, Margin: 100, MaxPrice: price})
 	return payment.IntentionOf(w.ledger, people()[who].Account(), w.film, w.last.Request)
 }
 

@@ -128,15 +128,15 @@ func TestTheLedgerComputesWhatIsFrozen(t *testing.T) {
 		{10, 65535, BadMargin},
 		{10, 125, OK},
 	} {
-		w.refused("bob", &Declare{Torrent: w.film, Units: c.units, Margin: c.margin}, c.code)
+		w.refused("bob", &Declare{Torrent: w.film, Units: c.units, Margin: c.margin, MaxPrice: price}, c.code)
 	}
 	w.has("bob", 9875, 125)
 	w.refused("bob", &Declare{Torrent: payment.TorrentID{1}, Units: 1, Margin: 100}, NoTorrent)
 	for i := range 7 {
 		_ = i
-		w.ok("bob", &Declare{Torrent: w.film, Units: 100, Margin: 125})
+		w.ok("bob", &Declare{Torrent: w.film, Units: 100, Margin: 125, MaxPrice: price})
 	}
-	w.refused("bob", &Declare{Torrent: w.film, Units: 100, Margin: 150}, NoCoins)
+	w.refused("bob", &Declare{Torrent: w.film, Units: 100, Margin: 150, MaxPrice: price}, NoCoins)
 }
 
 // One flat key space let an intention take a redeem's key. Keys here begin
@@ -213,8 +213,45 @@ func TestPriceIsLockedByTheIntention(t *testing.T) {
 	w.setPrice(3, 88)
 	late, _ := w.promise("alice", "seller", i, 8)
 	w.refused("alice", &OpenMany{[]Open{{late, 1}}}, Stale)
-	w.ok("bob", &Declare{Torrent: w.film, Units: 1, Margin: 100})
+	w.ok("bob", &Declare{Torrent: w.film, Units: 1, Margin: 100, MaxPrice: 88})
 	w.has("bob", 10_000-88, 88)
+}
+
+// The price is the ledger's, and may rise between what a payer was told and
+// what is frozen: never more than it has agreed to.
+func TestDeclareBoundsThePrice(t *testing.T) {
+	w := newWorld(t)
+	at := func(most payment.Amount) *Declare {
+		return &Declare{Torrent: w.film, Units: 10, Margin: 125, MaxPrice: most}
+	}
+	w.refused("bob", at(price-1), PriceRose)
+	w.refused("bob", at(0), PriceRose)
+	w.has("bob", 10_000, 0)
+	w.ok("bob", at(price))
+	w.has("bob", 10_000-125, 125)
+	w.setPrice(2, price+1)
+	w.refused("bob", at(price), PriceRose)
+	w.has("bob", 10_000-125, 125)
+	w.ok("bob", at(1<<64-1)) // frozen at the price, not at the bound
+	w.has("bob", 10_000-125-138, 125+138)
+	w.setPrice(3, price-1)
+	w.ok("bob", at(price)) // it fell
+	w.has("bob", 10_000-125-138-113, 125+138+113)
+	w.setPrice(4, 0)
+	w.ok("bob", at(0))
+	w.has("bob", 10_000-125-138-113, 125+138+113)
+}
+
+// The opens that a Declare carries go with it.
+func TestARefusedPriceOpensNothing(t *testing.T) {
+	w := newWorld(t)
+	tx := w.transaction(nil)
+	i := payment.IntentionOf(w.ledger, people()["alice"].Account(), w.film, tx.Request)
+	c, _ := w.promise("alice", "seller", i, 8)
+	tx.Args = &Declare{w.film, 10, 100, price - 1, []Open{{c, 8}}}
+	w.expect(w.apply("alice", tx), PriceRose)
+	w.has("alice", 10_000, 0)
+	w.refused("alice", &TopUpMany{[]TopUp{{c.ID(), 1, 8}}}, NoCommitment)
 }
 
 // setPrice begins an epoch, as a majority of the organisations would.
@@ -274,7 +311,7 @@ func TestDuplicatesInACallAreRefused(t *testing.T) {
 	w.refused("alice", &TopUpMany{[]TopUp{{c.ID(), 1, 30}, {c.ID(), 2, 40}}}, Duplicate)
 	o, _ := w.promise("alice", "other", i, 8)
 	w.refused("alice", &OpenMany{[]Open{{o, 1}, {o, 1}}}, Duplicate)
-	w.refused("bob", &Declare{w.film, 10, 100, []Open{{o, 1}, {o, 1}}}, Duplicate)
+	w.refused("bob", &Declare{w.film, 10, 100, price, []Open{{o, 1}, {o, 1}}}, Duplicate)
 	l := Release{w.closeOf(&c, "seller", 3), 0}
 	w.refused("alice", &ReleaseMany{[]Release{l, l}}, Duplicate)
 	w.now = c.Expiry + hour

@@ -225,7 +225,7 @@ func list[T any](items []T, key func(T) any, one func(T) (bool, uint64)) modelAn
 
 func (m *model) declare(who string, tx *Transaction, a *Declare) modelAnswer {
 	funds := (a.Units*m.prices[m.epoch]*uint64(a.Margin) + 99) / 100
-	if a.Torrent != m.film || a.Units == 0 || a.Units > m.units || a.Margin < 100 || a.Margin > 150 || funds > m.balance[who] {
+	if a.Torrent != m.film || a.Units == 0 || a.Units > m.units || a.Margin < 100 || a.Margin > 150 || funds > m.balance[who] || m.prices[m.epoch] > uint64(a.MaxPrice) {
 		return modelAnswer{}
 	}
 	roots := map[payment.Link]bool{}

@@ -68,6 +68,9 @@ type LedgerInfo struct {
 	Organisations int              `json:"organisations"`
 	Epoch         uint64           `json:"epoch"`
 	Price         payment.Amount   `json:"price"` // of a unit, in this epoch
+	// Height is that of the last block. The contract knows no blocks: the ledger
+	// fills it in.
+	Height uint64 `json:"height"`
 }
 
 // AccountInfo is an account's coins. An account that was never seen has none.
@@ -209,7 +212,9 @@ func (a *asking) ledger() error {
 	if _, err := a.read(keyPrice(uint64(now)), &price); err != nil {
 		return err
 	}
-	a.answer.Ledger = &LedgerInfo{l.id, l.name, l.minted, int(l.organisations), uint64(now), payment.Amount(price)}
+	a.answer.Ledger = &LedgerInfo{
+		ID: l.id, Name: l.name, Minted: l.minted, Organisations: int(l.organisations), Epoch: uint64(now), Price: payment.Amount(price),
+	}
 	return nil
 }
 

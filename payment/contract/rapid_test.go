@@ -150,12 +150,20 @@ func (p *play) opens(t *rapid.T, who string, intention payment.IntentionID) []Op
 	return opens
 }
 
+// bound is a price that a payer agrees to: about that of now, or any.
+func (p *play) bound(t *rapid.T) payment.Amount {
+	now := p.model.prices[p.model.epoch]
+	return payment.Amount(rapid.OneOf(
+		rapid.Uint64Range(now, now+3), rapid.Uint64Range(0, now), rapid.Just(uint64(1<<64-1)),
+	).Draw(t, "max price"))
+}
+
 func (p *play) declareAny(t *rapid.T) {
 	who := p.payer(t)
 	tx := p.next(nil)
 	a := &Declare{
 		Torrent: p.film, Units: rapid.Uint64Range(0, 101).Draw(t, "units"),
-		Margin: uint16(rapid.IntRange(99, 151).Draw(t, "margin")),
+		Margin: uint16(rapid.IntRange(99, 151).Draw(t, "margin")), MaxPrice: p.bound(t),
 	}
 	if rapid.Bool().Draw(t, "with opens") && people()[who].MSP == "Org1MSP" {
 		id := payment.IntentionOf(p.ledger, people()[who].Account(), p.film, tx.Request)

@@ -106,7 +106,7 @@ func TestEveryFailureOfTheStateIsAnError(t *testing.T) {
 	i := w.declare("alice", 100)
 	c, chain := w.opened("alice", "seller", i, 64, 20)
 	for _, call := range []sent{
-		{"alice", w.transaction(&Declare{Torrent: w.film, Units: 3, Margin: 100})},
+		{"alice", w.transaction(&Declare{Torrent: w.film, Units: 3, Margin: 100, MaxPrice: price})},
 		{"seller", w.transaction(redeemOf(&c, chain, 0, 5))},
 		{"alice", w.transaction(&ReleaseMany{[]Release{{w.closeOf(&c, "seller", 4), 0}}})},
 		{"alice", w.transaction(&Close{i})},

@@ -28,7 +28,7 @@ func examples(t failer) []*Transaction {
 	var all []*Transaction
 	for i, args := range []Arguments{
 		&RegisterTorrent{Info: []byte("de")},
-		&Declare{c.Torrent, 10, 125, []Open{{c, 5}}},
+		&Declare{c.Torrent, 10, 125, 11, []Open{{c, 5}}},
 		&AddFunds{c.Intention, 10, 100},
 		&OpenMany{[]Open{{c, 5}}},
 		&TopUpMany{[]TopUp{{id, 1, 6}, {id, 63, 7}}},
@@ -292,7 +292,7 @@ func BenchmarkRedeem(b *testing.B) {
 
 func (w *world) declareForBench() payment.IntentionID {
 	w.chains++
-	tx := w.transaction(&Declare{Torrent: w.film, Units: 64, Margin: 100})
+	tx := w.transaction(&Declare{Torrent: w.film, Units: 64, Margin: 100, MaxPrice: price})
 	tx.Request[1] = byte(w.chains)
 	tx.Request[2] = byte(w.chains >> 8)
 	if got := w.apply("alice", tx); got.Code != OK {

@@ -274,7 +274,11 @@ func (e *Embedded) Query(ctx context.Context, q contract.Query) (a contract.Answ
 		return a, err
 	}
 	err = e.read(func(v *snapshot) (err error) {
-		a, err = contract.Ask(contractReader{v}, q)
+		if a, err = contract.Ask(contractReader{v}, q); err != nil || a.Ledger == nil {
+			return err
+		}
+		last, _, err := v.tip()
+		a.Ledger.Height = last.height
 		return err
 	})
 	return a, err

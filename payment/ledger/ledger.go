@@ -30,7 +30,8 @@ type Ledger interface {
 	// *ClockOff. The Signed is not changed, by either side, once submitted.
 	Submit(ctx context.Context, tx *contract.Signed) (Receipt, error)
 
-	// Query reads one state, after all blocks so far. Errors: contract.ErrQuery.
+	// Query reads one state, after all blocks so far, the last of which is
+	// LedgerInfo.Height. Errors: contract.ErrQuery.
 	Query(ctx context.Context, q contract.Query) (contract.Answer, error)
 
 	// Events yields every block from height on, in order, without gaps, those

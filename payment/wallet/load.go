@@ -2,10 +2,7 @@ package wallet
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-
-	bolt "go.etcd.io/bbolt"
 
 	"torrente/payment"
 )
@@ -63,30 +60,4 @@ func (w *Wallet) loadMeta() error {
 	}
 	w.secret, err = openSecret(&w.config, rows[string(metaSecret)])
 	return err
-}
-
-// Limit returns the most coins that this wallet may freeze for one torrent
-// without asking anybody: 0 until SetLimit.
-func (w *Wallet) Limit() (payment.Amount, error) {
-	var limit uint64
-	err := w.each(metaBucket, func(k, v []byte) error {
-		if !bytes.Equal(k, metaLimit) {
-			return nil
-		}
-		if len(v) != 8 {
-			return damagedRow(metaBucket, k)
-		}
-		limit = binary.BigEndian.Uint64(v)
-		return nil
-	})
-	return payment.Amount(limit), err
-}
-
-// SetLimit changes Limit, durably.
-func (w *Wallet) SetLimit(coins payment.Amount) error {
-	return w.durably(func() error {
-		return w.update(func(tx *bolt.Tx) error {
-			return put(tx, metaBucket, metaLimit, binary.BigEndian.AppendUint64(nil, uint64(coins)))
-		})
-	})
 }

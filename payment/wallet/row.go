@@ -36,6 +36,7 @@ var (
 	metaOwner  = []byte("owner")  // account 32, ledger 32
 	metaSecret = []byte("secret") // sealed: see newSecret
 	metaLimit  = []byte("limit")  // coins u64
+	metaHeight = []byte("height") // u64, see Height
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

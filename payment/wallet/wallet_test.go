@@ -189,9 +189,14 @@ func TestSubmissions(t *testing.T) {
 	}
 }
 
-func TestBooksHistoryAndLimit(t *testing.T) {
+func TestBooksHistoryAndNumbers(t *testing.T) {
 	dir := t.TempDir()
 	w := opened(t, dir, testConfig())
+	if height := must[uint64](t)(w.Height()); height != 0 {
+		t.Errorf("a new wallet's height is %d", height)
+	}
+	ok(t, w.SetHeight(1<<40))
+	ok(t, w.SetHeight(99))
 	ok(t, w.SaveBooks(map[payment.Account][]byte{{1}: []byte("one"), {2}: []byte("two"), {3}: []byte("three")}))
 	ok(t, w.SaveBook(payment.Account{2}, nil))
 	ok(t, w.SetLimit(1234))
@@ -212,6 +217,9 @@ func TestBooksHistoryAndLimit(t *testing.T) {
 		}
 		if limit := must[payment.Amount](t)(w.Limit()); limit != 1234 {
 			t.Errorf("limit %s", limit)
+		}
+		if height := must[uint64](t)(w.Height()); height != 99 {
+			t.Errorf("height %d", height)
 		}
 	})
 }
