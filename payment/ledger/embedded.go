@@ -277,6 +277,7 @@ func (e *Embedded) Query(ctx context.Context, q contract.Query) (a contract.Answ
 		a, err = contract.Ask(contractReader{v}, q)
 		return err
 	})
+	a.Time = uint64(e.config.Now().Unix())
 	return a, err
 }
 
