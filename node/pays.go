@@ -193,6 +193,9 @@ func (t *Torrent) Shortage() error {
 // PaymentTrouble is why nothing could be bought the last time; nil: nothing
 // is wrong.
 func (t *Torrent) PaymentTrouble() error {
+	if err := t.clockTrouble(); err != nil {
+		return err
+	}
 	if e := t.trouble.Load(); e != nil {
 		return *e
 	}

@@ -23,6 +23,7 @@ type purse struct {
 	ledger  ledger.Ledger
 
 	lending
+	attention
 
 	mu       sync.Mutex // guards the following
 	price    payment.Amount
@@ -55,23 +56,28 @@ func newPurse(n *Node, m *Membership) *purse {
 func (p *purse) run(ctx context.Context) {
 	defer p.keepAll()
 	p.node.tasks.Go(func() { p.keepBooks(ctx) })
+	p.node.tasks.Go(func() { p.attend(ctx) })
 	for ctx.Err() == nil {
 		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
 			p.node.cfg.Log.Warn("ledger", "err", err)
 		}
+		wait := time.Second
+		if p.wrongClock() != nil {
+			wait = attendSoon
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 		}
 	}
 }
 
 func (p *purse) follow(ctx context.Context) error {
-	a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	l, err := p.askLedger(ctx)
 	if err != nil {
 		return err
 	}
-	p.learnPrice(a.Ledger.Price, a.Ledger.Epoch)
+	p.learnPrice(l.Price, l.Epoch)
 	if err := p.resend(ctx); err != nil {
 		return err
 	}
@@ -202,11 +208,6 @@ func (p *purse) ask(ctx context.Context, args contract.Arguments) error {
 func newRequest() (id payment.RequestID) {
 	rand.Read(id[:])
 	return id
-}
-
-// Register makes a torrent known to the ledger, so that it can be sold.
-func (n *Node) Register(ctx context.Context, info []byte) error {
-	return n.purse.ask(ctx, &contract.RegisterTorrent{Info: info})
 }
 
 // watch asks what the ledger knows of a commitment to us; once at a time,

@@ -12,6 +12,7 @@ import (
 
 	"torrente/metainfo"
 	"torrente/payment"
+	"torrente/payment/ledger"
 )
 
 // asMember tells whether a download needs the identity: if it is sold, or may
@@ -42,6 +43,9 @@ func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, t *metainf
 		return allowed, nil // what it costs is known when the metadata is
 	}
 	q, err := s.node.Quote(c.Context(), t.Info.Units())
+	if wrong, ok := errors.AsType[*ledger.WrongClock](err); ok {
+		return 0, wrong
+	}
 	if err != nil {
 		return 0, fmt.Errorf("what %s costs is not known: %w", printable(t.Info.Name), err)
 	}
