@@ -24,6 +24,7 @@ var errNoAnswer = errors.New("the ledger says nothing of itself: update this pro
 // it. Without that nothing is sold and no coins are frozen (payment protocol,
 // section 5), since both sides judge by their clocks when a commitment ends.
 type attention struct {
+	silence
 	mu    sync.Mutex // guards the following
 	wrong *ledger.WrongClock
 	told  bool // the user was, of wrong
@@ -39,6 +40,9 @@ func (p *purse) attend(ctx context.Context) {
 			wait = attendSoon
 		}
 		p.complain()
+		if p.listen() {
+			wait = attendSoon
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -63,6 +67,7 @@ func (p *purse) askLedger(ctx context.Context) (*contract.LedgerInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.heard(answered)
 	if a.Time != 0 {
 		p.judged(ledger.CompareClocks(asked, answered, time.Unix(int64(a.Time), 0)))
 	}

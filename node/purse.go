@@ -46,7 +46,7 @@ func newPurse(n *Node, m *Membership) *purse {
 	p := m.Identity.Principal()
 	return &purse{
 		node: n, member: m, account: payment.AccountOf(p.MSP, p.SPKI), ledger: m.Ledger,
-		lending: newLending(), deals: map[payment.CommitmentID]*dealt{},
+		lending: newLending(), attention: attention{silence: silence{last: n.cfg.Now()}}, deals: map[payment.CommitmentID]*dealt{},
 		frozen: map[payment.TorrentID]*frozen{}, watching: map[payment.CommitmentID]bool{},
 	}
 }
