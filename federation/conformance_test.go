@@ -80,6 +80,12 @@ func conforms(t *testing.T, p *place, l ledger.Ledger, rich, poor *identity.Iden
 		}
 		direct := must[contract.Answer](t)(p.books.Query(ctx, contract.Query{Kind: contract.QueryCredits, Account: accountOf(poor), Limit: 1}))
 		same := must[contract.Answer](t)(l.Query(ctx, contract.Query{Kind: contract.QueryCredits, Account: accountOf(poor), Limit: 1}))
+		for _, answer := range []*contract.Answer{&direct, &same} {
+			if wrong := ledger.CompareClocks(p.clock.now(), p.clock.now(), time.Unix(int64(answer.Time), 0)); wrong != nil {
+				t.Error(wrong)
+			}
+			answer.Time = 0
+		}
 		if d := cmp.Diff(direct, same); d != "" || same.Next == "" {
 			t.Error(d)
 		}

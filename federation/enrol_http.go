@@ -50,7 +50,7 @@ func parseEnrolment(body []byte) (Code, *request, string, error) {
 
 // enroll answers who has an invite.
 func (p *portal) enroll(w http.ResponseWriter, r *http.Request) {
-	if !p.enrols.allow(networkOf(r.RemoteAddr), p.fed.now()) {
+	if !p.enrols.Allow(addressOf(r.RemoteAddr), p.fed.now()) {
 		p.busy(w)
 		return
 	}

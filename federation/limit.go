@@ -4,70 +4,14 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
-	"golang.org/x/time/rate"
+	"torrente/internal/throttle"
 )
 
-// networkOf is what counts as one address: of IPv6, a customer has a /64.
-func networkOf(remote string) netip.Addr {
-	a, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	ip := a.Addr().Unmap().WithZone("")
-	if ip.Is4() {
-		return ip
-	}
-	p, _ := ip.Prefix(64) // 64 bits fit any IPv6 address
-	return p.Addr()
-}
-
-// maxAddresses is how many addresses a rates remembers. A full table forgets
-// those that have their whole burst again, and else refuses newcomers: it is
-// full only under attack.
-const maxAddresses = 10_000
-
-// rates limits how often each address may do something.
-type rates struct {
-	every time.Duration // between two, in the long run
-	burst int
-
-	mu    sync.Mutex // guards the following
-	of    map[netip.Addr]*rate.Limiter
-	swept time.Time // when forget was last called: a walk for each refusal would itself be an attack
-}
-
-func newRates(every time.Duration, burst int) *rates {
-	return &rates{every: every, burst: burst, of: map[netip.Addr]*rate.Limiter{}}
-}
-
-// allow reports whether the address may do it once more at now.
-func (r *rates) allow(addr netip.Addr, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	l := r.of[addr]
-	if l == nil {
-		if len(r.of) >= maxAddresses && now.Sub(r.swept) >= r.every {
-			r.forget(now)
-		}
-		if len(r.of) >= maxAddresses {
-			return false
-		}
-		l = rate.NewLimiter(rate.Every(r.every), r.burst)
-		r.of[addr] = l
-	}
-	return l.AllowN(now, 1)
-}
-
-// forget drops who has its whole burst again.
-func (r *rates) forget(now time.Time) {
-	r.swept = now
-	for addr, l := range r.of {
-		if l.TokensAt(now) >= float64(r.burst) {
-			delete(r.of, addr)
-		}
-	}
+// addressOf is the address of a connection's other side, without its port.
+func addressOf(remote string) netip.Addr {
+	a, _ := netip.ParseAddrPort(remote) // the zero Addr counts as one, too
+	return a.Addr()
 }
 
 // boundedListener closes connections beyond a number, over all and by address:
@@ -93,7 +37,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		addr := networkOf(c.RemoteAddr().String())
+		addr := throttle.Network(addressOf(c.RemoteAddr().String()))
 		if l.enter(addr) {
 			return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/internal/throttle"
 	"torrente/payment/ledger/remote"
 )
 
@@ -30,7 +31,7 @@ const (
 // portal answers on the TLS address.
 type portal struct {
 	fed     *Federation
-	enrols  *rates
+	enrols  *throttle.Limit
 	slots   chan struct{} // a place for each request that is being answered
 	streams *streams
 	tracker http.Handler
@@ -39,7 +40,7 @@ type portal struct {
 
 func newPortal(ctx context.Context, f *Federation, tracker http.Handler) *portal {
 	return &portal{
-		fed: f, enrols: newRates(enrolEvery, enrolBurst), slots: make(chan struct{}, maxAtOnce),
+		fed: f, enrols: throttle.New(enrolEvery, enrolBurst), slots: make(chan struct{}, maxAtOnce),
 		streams: newStreams(), tracker: tracker, stop: ctx,
 	}
 }

@@ -111,7 +111,7 @@ func (n *Node) welcome(c net.Conn) (*Torrent, meeting, error) {
 		return nil, meeting{}, errNoTorrent
 	}
 	ours := t.handshake(t.answerHash(&h))
-	pay := h.Has(peerwire.PayOffer) && t.pays()
+	pay := h.Has(peerwire.PayOffer) && t.mayPay()
 	if pay {
 		ours.Set(peerwire.PayAnswer) // only ever after an offer
 	}
@@ -127,7 +127,7 @@ func (t *Torrent) greet(c net.Conn) (meeting, error) {
 	defer context.AfterFunc(t.ctx, func() { c.Close() })()
 	c.SetDeadline(time.Now().Add(handshakeTime))
 	ours := t.handshake(t.hashes[0])
-	if t.pays() {
+	if t.mayPay() {
 		ours.Set(peerwire.PayOffer)
 	}
 	if _, err := c.Write(ours.Append(nil)); err != nil {

@@ -49,6 +49,9 @@ func (p *purse) buy(ctx context.Context, t *Torrent, b swarm.Purchase) (*swarm.D
 	if d, err := p.goOn(ctx, t, torrent, b); d != nil || err != nil || b.Units == 0 {
 		return d, err
 	}
+	if err := p.wrongClock(); err != nil {
+		return nil, err
+	}
 	if err := p.member.CheckRecords(ctx); err != nil {
 		return nil, err
 	}
@@ -205,6 +208,9 @@ func (p *purse) unopened(err error, id payment.CommitmentID) error {
 
 // raise writes a higher cap, as far as the frozen coins go.
 func (p *purse) raise(ctx context.Context, r swarm.Raise) error {
+	if err := p.wrongClock(); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	d := p.deals[r.Commitment]
 	p.mu.Unlock()

@@ -299,3 +299,67 @@ func TestHelloOfAnotherVersion(t *testing.T) {
 		t.Errorf("agreed on: %v", err)
 	}
 }
+
+// askToPay begins an authentication from a loopback address, with bytes that are
+// no TLS, and reports whether that was even looked at: the other side says why
+// it refuses.
+func askToPay(t *testing.T, tr *Torrent, ip string, id byte, ledger [8]byte) bool {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	c, err := d.DialContext(t.Context(), "tcp", at(tr.node).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	h := peerwire.Handshake{InfoHash: tr.hashes[0], PeerID: [20]byte{9, id}}
+	h.Set(peerwire.PayOffer)
+	_, err = c.Write(append(h.Append(nil), wire(
+		peerwire.Message{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: payVersion, Ledgers: [][8]byte{ledger}}},
+		peerwire.Message{ID: peerwire.PayAuthID, Data: []byte("garbage")})...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(8 * time.Second)) // sooner than the handshake's own time
+	if _, err := io.CopyN(io.Discard, c, 68); err != nil {
+		return false
+	}
+	r := peerwire.NewReader(c, func() []byte { return nil })
+	r.Limits = peerwire.Limits{Pieces: tr.Info().NumPieces()}
+	for {
+		m, err := r.Next()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("the connection goes on")
+		}
+		if err != nil {
+			return false
+		}
+		if m.ID == peerwire.PayErrorID {
+			return true
+		}
+	}
+}
+
+// An address that begins one authentication after the other, all in vain, is
+// looked at so often and no more; others are not its neighbours.
+func TestAuthenticationsAreLimited(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 100, c.price())
+	shop := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
+	within(t, "the check", shop.Opened())
+	ledger := c.ledger.ID().Short()
+	began := time.Now()
+	looked := 0
+	for i := range byte(authBurst + 20) {
+		if askToPay(t, shop, "127.0.0.1", i, ledger) {
+			looked++
+		}
+	}
+	if most := authBurst + int(time.Since(began)/authEvery) + 1; looked < authBurst || looked > most {
+		t.Errorf("looked at %d of %d authentications, want %d", looked, authBurst+20, authBurst)
+	}
+	if !askToPay(t, shop, "127.0.0.2", 0, ledger) {
+		t.Error("another address is refused for it")
+	}
+	buyer := add(t, startNode(t, c.member(t, "buyer")), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(shop.node)}})
+	eventually(t, "the authentication of a member at that address", func() bool { return authenticated(buyer) == 1 })
+}

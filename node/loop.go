@@ -18,6 +18,7 @@ func (t *Torrent) loop() {
 	}
 	if p := t.node.purse; p != nil {
 		t.swarm.Ledger(t.node.cfg.Now(), p.priceEvent())
+		t.swarm.Unheard(t.node.cfg.Now(), p.isSilent())
 	}
 	t.swarm.Found(t.node.cfg.Now(), t.opt.Peers, swarm.FromUser)
 	t.announce()

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"torrente/internal/throttle"
 	"torrente/piece"
 	"torrente/piece/store"
 	"torrente/swarm"
@@ -54,8 +55,9 @@ type Node struct {
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 
-	purse    *purse    // nil: an ordinary client
-	redeemer *redeemer // likewise
+	auths    *throttle.Limit // authentications that others begin
+	purse    *purse          // nil: an ordinary client
+	redeemer *redeemer       // likewise
 
 	mu       sync.Mutex // guards the following
 	torrents map[[20]byte]*Torrent
@@ -85,6 +87,7 @@ func New(cfg Config) *Node {
 	}
 	n := &Node{
 		cfg: cfg, torrents: map[[20]byte]*Torrent{},
+		auths:  throttle.New(authEvery, authBurst),
 		blocks: newPool(piece.BlockSize, cfg.Blocks), held: store.NewRoom(cfg.Blocks / 4),
 	}
 	n.chunks.New = func() any { return new([chunkSize]byte) }

@@ -162,8 +162,23 @@ func (t *Torrent) unwritten(err error) error {
 	return fmt.Errorf("the wallet cannot be written, so %s stops: %w", t.Name(), err)
 }
 
-// buy opens a commitment; why there is none is kept for the user.
+// Allow says how many coins may be frozen for a torrent that was opened with
+// AskFirst. It is called once at most.
+func (t *Torrent) Allow(coins payment.Amount) {
+	t.opt.PayUpTo = coins // read by those alone who have waited for allowed
+	close(t.allowed)
+}
+
+// buy opens a commitment; why there is none is kept for the user. What is owed
+// is paid without asking anybody.
 func (t *Torrent) buy(b swarm.Purchase) {
+	if b.Units > 0 {
+		select {
+		case <-t.allowed:
+		case <-t.ctx.Done():
+			return
+		}
+	}
 	deal, err := t.node.purse.buy(t.ctx, t, b)
 	if err != nil {
 		t.node.cfg.Log.Warn("buy", "err", err)
@@ -191,6 +206,9 @@ func (t *Torrent) Shortage() error {
 // PaymentTrouble is why nothing could be bought the last time; nil: nothing
 // is wrong.
 func (t *Torrent) PaymentTrouble() error {
+	if err := t.clockTrouble(); err != nil {
+		return err
+	}
 	if e := t.trouble.Load(); e != nil {
 		return *e
 	}

@@ -24,6 +24,7 @@ type purse struct {
 
 	lending
 	unregistered unregistered
+	attention
 
 	mu       sync.Mutex // guards the following
 	price    payment.Amount
@@ -49,7 +50,8 @@ func newPurse(n *Node, m *Membership) *purse {
 	p := m.Identity.Principal()
 	return &purse{
 		node: n, member: m, account: payment.AccountOf(p.MSP, p.SPKI), ledger: m.Ledger,
-		lending: newLending(), unregistered: newUnregistered(m.Wallet), deals: map[payment.CommitmentID]*dealt{},
+		lending: newLending(), unregistered: newUnregistered(m.Wallet), attention: attention{silence: silence{last: n.cfg.Now()}},
+		deals:  map[payment.CommitmentID]*dealt{},
 		frozen: map[payment.TorrentID]*frozen{}, watching: map[payment.CommitmentID]bool{},
 	}
 }
@@ -59,13 +61,18 @@ func newPurse(n *Node, m *Membership) *purse {
 func (p *purse) run(ctx context.Context) {
 	defer p.keepEnd()
 	p.node.tasks.Go(func() { p.keepBooks(ctx) })
+	p.node.tasks.Go(func() { p.attend(ctx) })
 	for ctx.Err() == nil {
 		if err := p.follow(ctx); err != nil && ctx.Err() == nil {
 			p.node.cfg.Log.Warn("ledger", "err", err)
 		}
+		wait := time.Second
+		if p.wrongClock() != nil {
+			wait = attendSoon
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -81,18 +88,18 @@ func (p *purse) keepEnd() {
 // follow learns how things stand, and then what changes. Whom to trust is asked
 // anew, because what earlier blocks said of that is kept nowhere.
 func (p *purse) follow(ctx context.Context) error {
-	a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	l, err := p.askLedger(ctx)
 	if err != nil {
 		return err
 	}
-	p.learnPrice(a.Ledger.Price, a.Ledger.Epoch)
+	p.learnPrice(l.Price, l.Epoch)
 	if err := p.resend(ctx); err != nil {
 		return err
 	}
 	if err := p.refreshTrust(ctx); err != nil {
 		return err
 	}
-	from, err := p.nextBlock(a.Ledger.Height)
+	from, err := p.nextBlock(l.Height)
 	if err != nil {
 		return err
 	}
@@ -233,11 +240,6 @@ func (p *purse) ask(ctx context.Context, args contract.Arguments) error {
 func newRequest() (id payment.RequestID) {
 	rand.Read(id[:])
 	return id
-}
-
-// Register makes a torrent known to the ledger, so that it can be sold.
-func (n *Node) Register(ctx context.Context, info []byte) error {
-	return n.purse.ask(ctx, &contract.RegisterTorrent{Info: info})
 }
 
 // watch asks what the ledger knows of a commitment to us; once at a time,

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"torrente/payment"
-	"torrente/payment/contract"
 )
 
 // margin is how much is frozen of what is wanted, in percent: caps of several
@@ -22,13 +21,17 @@ type Quote struct {
 // errTooDear says that a torrent costs more coins than there are.
 var errTooDear = errors.New("the torrent costs more than 64 bits can count")
 
-// Quote asks the ledger for the price.
+// Quote asks the ledger for the price. The error may be a *ledger.WrongClock:
+// nothing can be bought then.
 func (n *Node) Quote(ctx context.Context, units uint64) (q Quote, err error) {
-	a, err := n.purse.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	l, err := n.purse.askLedger(ctx)
 	if err != nil {
 		return q, err
 	}
-	q.Units, q.Price = units, a.Ledger.Price
+	if wrong := n.purse.wrongClock(); wrong != nil {
+		return q, wrong
+	}
+	q.Units, q.Price = units, l.Price
 	cost, ok := q.Price.Mul(units)
 	highest, ok2 := cost.Mul(margin)
 	if !ok || !ok2 {

@@ -17,6 +17,17 @@ import (
 // payVersion is the version of the payment messages.
 const payVersion = 1
 
+// An address may begin authBurst authentications at once, and then one in
+// authEvery, whatever comes of them: each costs us two signatures and more, some
+// milliseconds, before we know who is there. A connection is one torrent, so a
+// member that shares thirty with us begins thirty when we start; and several
+// members may be behind one address. Who comes too often is closed, and comes
+// again later by itself.
+const (
+	authBurst = 32
+	authEvery = 5 * time.Second
+)
+
 // The reasons for which a payment connection ends.
 var (
 	errUnsealed      = errors.New("a message came unsealed after the connection was sealed")
@@ -24,6 +35,7 @@ var (
 	errVersion       = errors.New("another version of the payment messages")
 	errNoLedger      = errors.New("no ledger in common")
 	errOldCommitment = errors.New("a commitment that was used before")
+	errTooOften      = errors.New("too many authentications from this address")
 	errSealedKind    = errors.New("a message that may not be sealed")
 )
 
@@ -119,9 +131,13 @@ func (s *secure) onHello(theirs peerwire.PayHello) (err error) {
 	if s.outgoing {
 		role = identity.Initiator
 	}
-	m := s.conn.torrent.node.cfg.Member
+	n := s.conn.torrent.node
+	if !s.outgoing && !n.auths.Allow(remote(s.conn.net).Addr(), n.cfg.Now()) {
+		return errTooOften
+	}
+	m := n.cfg.Member
 	s.session, err = identity.Start(s.ctx, role, identity.SessionConfig{
-		Identity: m.Certified(), Trust: m.Trust, Transcript: sha256.Sum256(s.said), Now: s.conn.torrent.node.cfg.Now(),
+		Identity: m.Certified(), Trust: m.Trust, Transcript: sha256.Sum256(s.said), Now: n.cfg.Now(),
 	})
 	if err != nil || !s.outgoing {
 		return err

@@ -34,6 +34,9 @@ type Options struct {
 	Resume string
 	// PayUpTo is how many coins may be frozen for this torrent.
 	PayUpTo payment.Amount
+	// AskFirst keeps coins from being frozen before Allow has said how many may
+	// be: what a link costs is known when its metadata is.
+	AskFirst bool
 	// Plain keeps all payment out: an ordinary client.
 	Plain bool
 	// SeedOnly opens files for reading alone.
@@ -54,6 +57,7 @@ type Torrent struct {
 	// have closed besides, ended when the torrent has stopped.
 	complete, settled, opened, ended chan struct{}
 	drained                          chan struct{} // closed when nothing bought is on its way any more
+	allowed                          chan struct{} // closed when opt.PayUpTo is what the user allows
 	cancel                           context.CancelFunc
 	ctx                              context.Context
 	tasks                            sync.WaitGroup // dials, checks and saves
@@ -106,9 +110,12 @@ func (n *Node) Add(opt Options) (*Torrent, error) {
 	t := &Torrent{
 		node: n, opt: opt, mail: newMailbox(), conns: map[swarm.PeerID]*conn{},
 		hashJobs: make(chan swarm.HashServing, swarm.MaxHashJobs),
-		complete: make(chan struct{}), settled: make(chan struct{}), drained: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), loopDone: make(chan struct{}),
+		complete: make(chan struct{}), settled: make(chan struct{}), drained: make(chan struct{}), opened: make(chan struct{}), ended: make(chan struct{}), allowed: make(chan struct{}), loopDone: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(n.ctx)
+	if !opt.AskFirst {
+		close(t.allowed)
+	}
 	if opt.Torrent != nil {
 		t.info = opt.Torrent.Info
 		t.hashes = infoHashes(t.info)

@@ -67,6 +67,7 @@ func (s *Swarm) tick(now time.Time, elapsed time.Duration, p *peer) {
 	s.checkSnub(now, p)
 	s.tickPurchase(now, p)
 	s.tickSale(now, p)
+	s.doubt(now, p)
 	s.refill(now, p)
 	switch {
 	case now.Sub(p.lastHeard) > patience:

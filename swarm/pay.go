@@ -8,8 +8,9 @@ import (
 	"torrente/peerwire"
 )
 
-// This file, sell.go, buy.go, unpaid.go, whole.go, resume.go and close.go are all of a Swarm that
-// knows of payment. In a torrent that is free nothing in them happens.
+// This file, sell.go, buy.go, unpaid.go, whole.go, resume.go, close.go and
+// unheard.go are all of a Swarm that knows of payment. In a torrent that is free
+// nothing in them happens.
 
 // plainShare is the part of the connections, one in four, that peers which
 // cannot pay may have of a sold torrent: they get metadata and hashes, and no
@@ -180,7 +181,7 @@ func (s *Swarm) Authenticated(now time.Time, id PeerID, account payment.Account)
 
 // mayServe reports whether a peer may have a slot: of a sold torrent only one
 // whose account is known. What it gets there is up to feedSold.
-func (s *Swarm) mayServe(p *peer) bool { return !s.sold || !p.account.IsZero() }
+func (s *Swarm) mayServe(p *peer) bool { return !s.sold || !p.account.IsZero() && !p.doubted }
 
 // Ledger tells what a transaction did.
 func (s *Swarm) Ledger(now time.Time, e payment.LedgerEvent) {

@@ -61,6 +61,7 @@ type peer struct {
 	ext extensions
 
 	account payment.Account // zero until authenticated
+	doubted bool            // no ledger is heard of, and its commitments end soon
 	sale    sale            // what it buys of us
 	buy     purchase        // what we buy of it
 

@@ -24,6 +24,8 @@ type Status struct {
 	Sold             bool
 	Authenticated    int // peers whose account we know
 	WantPayment      int // peers that have what we need, and give it for payment alone
+	Unheard          bool
+	Doubted          int // buyers not served because the ledger is not heard of
 }
 
 // Complete reports whether all pieces are verified.
@@ -31,7 +33,7 @@ func (s *Swarm) Complete() bool { return s.picker != nil && s.picker.Have().Full
 
 // Status tells where things stand.
 func (s *Swarm) Status() Status {
-	st := Status{Totals: s.totals, Dialing: s.book.dialing, Known: len(s.book.known), MetadataKnown: s.info != nil, Sold: s.sold}
+	st := Status{Totals: s.totals, Dialing: s.book.dialing, Known: len(s.book.known), MetadataKnown: s.info != nil, Sold: s.sold, Unheard: s.unheard}
 	if s.picker != nil {
 		have := s.picker.Have()
 		st.Pieces, st.Have, st.Bytes = have.Len(), have.Count(), s.layout.Bytes()
@@ -55,6 +57,9 @@ func (s *Swarm) Status() Status {
 		}
 		if s.sold && p.lacks > 0 {
 			st.WantPayment++
+		}
+		if p.doubted {
+			st.Doubted++
 		}
 		if !p.weChoke {
 			st.Served++

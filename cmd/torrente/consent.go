@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -11,7 +13,9 @@ import (
 	"golang.org/x/term"
 
 	"torrente/metainfo"
+	"torrente/node"
 	"torrente/payment"
+	"torrente/payment/ledger"
 )
 
 // asMember tells whether a download needs the identity: if it is sold, or may
@@ -27,10 +31,7 @@ func (f *getFlags) asMember(c *cobra.Command, t *metainfo.Torrent) bool {
 
 // allowance is how many coins may be frozen for a download: what the user said,
 // or the wallet's limit; if that is too little a terminal is asked.
-func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, t *metainfo.Torrent) (payment.Amount, error) {
-	if s.member == nil {
-		return 0, nil
-	}
+func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, args []string, info *metainfo.Info) (payment.Amount, error) {
 	allowed, err := s.member.Wallet.Limit()
 	if err != nil {
 		return 0, err
@@ -38,34 +39,68 @@ func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, t *metainf
 	if c.Flags().Changed("pay-up-to") { // what was said now is what counts, less than the limit too
 		allowed = payment.Amount(f.payUp)
 	}
-	if t == nil {
-		return allowed, nil // what it costs is known when the metadata is
+	q, err := s.node.Quote(c.Context(), info.Units())
+	if wrong, ok := errors.AsType[*ledger.WrongClock](err); ok {
+		return 0, wrong
 	}
-	q, err := s.node.Quote(c.Context(), t.Info.Units())
 	if err != nil {
-		return 0, fmt.Errorf("what %s costs is not known: %w", printable(t.Info.Name), err)
+		return 0, fmt.Errorf("what %s costs is not known: %w", printable(info.Name), err)
 	}
 	fmt.Fprintf(std.err, "%s: %d units at %s each: %s, at most %s frozen\n",
-		printable(t.Info.Name), q.Units, coins(q.Price), coins(q.Cost), coins(q.Highest))
+		printable(info.Name), q.Units, coins(q.Price), coins(q.Cost), coins(q.Highest))
 	if q.Highest <= allowed {
 		return allowed, nil
 	}
-	if yes, asked := consents(std); asked && yes {
+	switch yes, asked, err := consents(c.Context(), std); {
+	case err != nil:
+		return 0, err
+	case yes:
 		return q.Highest, nil
-	} else if asked {
+	case asked:
 		return 0, errors.New("not bought")
 	}
-	return 0, fmt.Errorf("%s costs up to %s, and %s are allowed: add --pay-up-to %s to this command, or raise the wallet's limit",
-		printable(t.Info.Name), coins(q.Highest), coins(allowed), q.Highest)
+	return 0, fmt.Errorf("%s costs up to %s, and %s are allowed: run %s, or raise the wallet's limit",
+		printable(info.Name), coins(q.Highest), coins(allowed), again(c, args, "pay-up-to", q.Highest.String()))
 }
 
-// consents asks on a terminal whether to pay.
-func consents(std stdio) (yes, asked bool) {
+// agree waits for the metadata of a link, and then does what allowance does for
+// a torrent file. Nothing is bought before.
+func (f *getFlags) agree(c *cobra.Command, std stdio, s *session, args []string, t *node.Torrent) error {
+	if err := watch(c.Context(), std, t, t.Opened()); err != nil {
+		return err
+	}
+	info := t.Info()
+	if s.member == nil || info.Pay == nil || !t.Pays() || t.Status().Left == 0 {
+		return nil
+	}
+	allowed, err := f.allowance(c, std, s, args, info)
+	if err == nil {
+		t.Allow(allowed)
+	}
+	return err
+}
+
+// consents asks on a terminal whether to pay. An interrupt only cancels the
+// context, so the read is left behind: the process ends next.
+func consents(ctx context.Context, std stdio) (yes, asked bool, err error) {
 	in, ok := std.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return false, false
+		return false, false, nil
 	}
 	fmt.Fprint(std.err, "buy it? [y/N] ")
-	line, err := bufio.NewReader(in).ReadString('\n')
-	return err == nil && strings.EqualFold(strings.TrimSpace(line), "y"), true
+	answers := make(chan bool, 1)
+	go func() {
+		line, err := bufio.NewReader(io.LimitReader(in, maxAnswer)).ReadString('\n')
+		answers <- err == nil && strings.EqualFold(strings.TrimSpace(line), "y")
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(std.err)
+		return false, true, context.Canceled
+	case yes = <-answers:
+		return yes, true, nil
+	}
 }
+
+// maxAnswer is how many bytes of an answer are read.
+const maxAnswer = 4096

@@ -12,6 +12,7 @@ import (
 
 	"torrente/metainfo"
 	"torrente/node"
+	"torrente/payment"
 )
 
 // getFlags are the choices of `get`.
@@ -72,19 +73,26 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	allowed, err := f.allowance(c, std, s, t)
-	if err != nil {
-		return err
+	var allowed payment.Amount
+	if t != nil && s.member != nil {
+		if allowed, err = f.allowance(c, std, s, []string{arg}, t.Info); err != nil {
+			return interrupted(c.Context(), err)
+		}
 	}
-	started := time.Now()
 	n, err := s.node.Add(node.Options{
 		Torrent: t, Magnet: m, Dir: f.dir, Resume: s.home.resume(resumeName(t, m)),
-		Peers: append(peers, magnetPeers(m)...), Plain: f.plain, PayUpTo: allowed,
+		Peers: append(peers, magnetPeers(m)...), Plain: f.plain, PayUpTo: allowed, AskFirst: t == nil,
 	})
 	if err != nil {
 		return err
 	}
-	if err := watch(c.Context(), std, n); err != nil {
+	if t == nil {
+		if err := f.agree(c, std, s, []string{arg}, n); err != nil {
+			return interrupted(c.Context(), err)
+		}
+	}
+	started := time.Now() // a question may take its time
+	if err := watch(c.Context(), std, n, n.Complete()); err != nil {
 		return interrupted(c.Context(), err)
 	}
 	took := time.Since(started)
@@ -125,8 +133,9 @@ func magnetPeers(m *metainfo.Magnet) (out []netip.AddrPort) {
 	return out
 }
 
-// watch shows the progress until the torrent is complete or has stopped.
-func watch(ctx context.Context, std stdio, t *node.Torrent) error {
+// watch shows the progress until what is waited for has come, or the torrent has
+// stopped.
+func watch(ctx context.Context, std stdio, t *node.Torrent, done <-chan struct{}) error {
 	p := newProgress(std.err)
 	defer p.end()
 	var stuck standstill
@@ -136,7 +145,7 @@ func watch(ctx context.Context, std stdio, t *node.Torrent) error {
 		select {
 		case <-ctx.Done():
 			return context.Canceled
-		case <-t.Complete():
+		case <-done:
 			return nil
 		case <-t.Ended():
 			if err := t.Err(); err != nil {

@@ -80,6 +80,9 @@ func peersOf(t *node.Torrent, st swarm.Status) string {
 		if !t.Pays() {
 			return fmt.Sprintf("%s, all want payment, you are not enrolled", count(st.Peers, "peer"))
 		}
+		if st.Authenticated == 0 {
+			return fmt.Sprintf("%s, none of which sells now", count(st.Peers, "peer"))
+		}
 		if st.Paid == 0 {
 			return fmt.Sprintf("%s, opening payments", count(st.Peers, "peer"))
 		}

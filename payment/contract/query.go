@@ -58,6 +58,9 @@ type Answer struct {
 	Roots       []Root           `json:"roots,omitempty"`
 	Revoked     []Revocation     `json:"revoked,omitempty"`
 	Next        string           `json:"next,omitempty"` // After of the next page; empty: the last
+	// Time is when the ledger answered, in seconds since 1970 by its clock; 0: it
+	// does not say. The ledger fills it in, not the contract, which has no clock.
+	Time uint64 `json:"time,omitempty"`
 }
 
 // LedgerInfo is the ledger itself.

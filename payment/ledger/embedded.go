@@ -281,6 +281,7 @@ func (e *Embedded) Query(ctx context.Context, q contract.Query) (a contract.Answ
 		a.Ledger.Height = last.height
 		return err
 	})
+	a.Time = uint64(e.config.Now().Unix())
 	return a, err
 }
 

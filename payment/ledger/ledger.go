@@ -26,12 +26,14 @@ type Ledger interface {
 	// After an error the transaction may have been executed all the same: send
 	// the same Signed again, which has the effect of one and gives the same
 	// Receipt. Errors that sending again does not help are those of identity
-	// about the certificate, payment.ErrSignature, contract.ErrTransaction and
-	// *ClockOff. The Signed is not changed, by either side, once submitted.
+	// about the certificate, payment.ErrSignature, contract.ErrTransaction,
+	// *ClockOff and *WrongClock, after which it can be sent again when the clock
+	// is right. The Signed is not changed, by either side, once submitted.
 	Submit(ctx context.Context, tx *contract.Signed) (Receipt, error)
 
 	// Query reads one state, after all blocks so far, the last of which is
-	// LedgerInfo.Height. Errors: contract.ErrQuery.
+	// LedgerInfo.Height, and tells the ledger's time. Errors: contract.ErrQuery
+	// and *WrongClock.
 	Query(ctx context.Context, q contract.Query) (contract.Answer, error)
 
 	// Events yields every block from height on, in order, without gaps, those

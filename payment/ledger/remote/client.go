@@ -55,6 +55,7 @@ type Config struct {
 // Client is a ledger on another machine.
 type Client struct {
 	cfg    Config
+	host   string       // of the portal
 	web    *http.Client // answers
 	stream *http.Client // events: no end of time
 
@@ -76,13 +77,14 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
 	}
-	c := &Client{cfg: cfg, silence: silence, pause: firstPause}
-	t := transport(c.tlsConfig(u.Hostname()), idleTimeout)
-	noRedirect := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := &Client{cfg: cfg, host: u.Hostname(), silence: silence, pause: firstPause}
+	t := transport(c.tlsConfig(func(*x509.Certificate) time.Time { return cfg.Now() }), idleTimeout)
 	c.web = &http.Client{Transport: t, CheckRedirect: noRedirect, Timeout: answerTimeout}
 	c.stream = &http.Client{Transport: t, CheckRedirect: noRedirect}
 	return c, nil
 }
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Close ends idle connections. Calls under way end with their contexts.
 func (c *Client) Close() error {
@@ -92,13 +94,14 @@ func (c *Client) Close() error {
 
 // tlsConfig verifies the portal by roots that may change while the client
 // lives, which tls.Config.RootCAs may not: so the usual verification is off,
-// and all of it is done in VerifyConnection.
-func (c *Client) tlsConfig(host string) *tls.Config {
+// and all of it is done in VerifyConnection, for the time at which the portal's
+// certificate is to be valid.
+func (c *Client) tlsConfig(at func(portal *x509.Certificate) time.Time) *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, ServerName: host, Time: c.cfg.Now,
+		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, ServerName: c.host, Time: c.cfg.Now,
 		InsecureSkipVerify: true,
 		VerifyConnection: func(s tls.ConnectionState) error {
-			return VerifyPortal(s.PeerCertificates, c.cfg.Roots(), host, c.cfg.Now())
+			return VerifyPortal(s.PeerCertificates, c.cfg.Roots(), c.host, at(s.PeerCertificates[0]))
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			own := c.cfg.Identity().TLS()
@@ -239,6 +242,9 @@ func (c *Client) insist(ctx context.Context, try func(context.Context) error) er
 	defer cancel()
 	for pause := c.pause; ; pause = min(2*pause, longestPause) {
 		err := try(patience)
+		if errors.Is(err, errNotNow) {
+			return c.judgeClock(patience, err)
+		}
 		if err == nil || !temporary(err) {
 			return err
 		}

@@ -383,3 +383,37 @@ func FuzzDirectory(f *testing.F) {
 		}
 	})
 }
+
+// A portal whose certificate is good at another time tells whether it is our
+// clock that is wrong; no other stranger is asked, and if the clock is right the
+// portal is a stranger.
+func TestWrongClockIsFound(t *testing.T) {
+	now := time.Now()
+	later := must[*identity.Authority](t)(identity.NewAuthority("Alpha", now.Add(3*time.Hour), 100*time.Hour))
+	url := func(a *identity.Authority, says time.Time) string {
+		return portal(t, a, now.Add(3*time.Hour+47*time.Hour+55*time.Minute), func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != PathQuery {
+				t.Errorf("%s was asked for", r.URL.Path)
+			}
+			_ = json.NewEncoder(w).Encode(contract.Answer{Time: uint64(says.Unix())})
+		})
+	}
+	ask := func(url string, root *identity.Authority) error {
+		c := clientOf(t, url)
+		pool := x509.NewCertPool()
+		pool.AddCert(root.Root())
+		c.cfg.Roots = func() *x509.CertPool { return pool }
+		_, err := c.Submit(t.Context(), transaction(t))
+		return err
+	}
+	err := ask(url(later, now.Add(3*time.Hour)), later)
+	if wrong, ok := errors.AsType[*ledger.WrongClock](err); !ok || !strings.Contains(err.Error(), "behind the ledger's") || wrong.Ledger.Unix() != now.Add(3*time.Hour).Unix() {
+		t.Errorf("%v", err)
+	}
+	other := must[*identity.Authority](t)(identity.NewAuthority("Alpha", now.Add(3*time.Hour), 100*time.Hour))
+	for name, u := range map[string]string{"the right time": url(later, now), "another root": url(other, now.Add(3*time.Hour)), "no time": url(later, time.Unix(0, 0))} {
+		if _, ok := errors.AsType[*Stranger](ask(u, later)); !ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -78,7 +78,7 @@ func explain(ctx context.Context, base string, err error) error {
 		return &Unreachable{base, err}
 	}
 	if late, ok := errors.AsType[x509.CertificateInvalidError](bad.Err); ok && late.Reason == x509.Expired {
-		return &Stranger{base, errors.New("its certificate is not valid at the time of this machine's clock: is that right?")}
+		return &Stranger{base, errNotNow}
 	}
 	return &Stranger{base, bad.Err}
 }
