@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/internal/jsonhttp"
+	"torrente/payment"
 	"torrente/payment/ledger/remote"
 )
 
@@ -31,8 +33,8 @@ const (
 type portal struct {
 	fed     *Federation
 	enrols  *rates
-	slots   chan struct{} // a place for each request that is being answered
-	streams *streams
+	slots   chan struct{}            // a place for each request that is being answered
+	streams *places[payment.Account] // open streams of events
 	tracker http.Handler
 	stop    context.Context // ends when the portal does: streams last until then
 }
@@ -40,7 +42,7 @@ type portal struct {
 func newPortal(ctx context.Context, f *Federation, tracker http.Handler) *portal {
 	return &portal{
 		fed: f, enrols: newRates(enrolEvery, enrolBurst), slots: make(chan struct{}, maxAtOnce),
-		streams: newStreams(), tracker: tracker, stop: ctx,
+		streams: newPlaces[payment.Account](maxStreams, maxAccountStream), tracker: tracker, stop: ctx,
 	}
 }
 
@@ -143,7 +145,7 @@ func (p *portal) fail(w http.ResponseWriter, status int, reason remote.Reason, e
 
 func (p *portal) answer(w http.ResponseWriter, status int, f remote.Failure) {
 	w.Header().Set("Date", f.Time.UTC().Format(http.TimeFormat))
-	writeJSON(w, status, f)
+	jsonhttp.Write(w, status, f)
 }
 
 // broken answers for what is the federation's own trouble. The reason is for
@@ -173,7 +175,7 @@ func (p *portal) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 
 // directory answers what the federation is.
 func (p *portal) directory(w http.ResponseWriter, _ *http.Request, _ caller) {
-	writeJSON(w, http.StatusOK, p.fed.directory())
+	jsonhttp.Write(w, http.StatusOK, p.fed.directory())
 }
 
 // renewal is the answer to POST /v1/renew.
@@ -212,7 +214,7 @@ func (p *portal) renew(w http.ResponseWriter, r *http.Request, c caller) {
 		p.broken(w, "renew a certificate", err)
 		return
 	}
-	writeJSON(w, http.StatusOK, renewal{string(identity.EncodeCertificates(certs)), identity.RenewAt(certs[0])})
+	jsonhttp.Write(w, http.StatusOK, renewal{string(identity.EncodeCertificates(certs)), identity.RenewAt(certs[0])})
 }
 
 // heightOf reads a height from a query or header; empty is 0.
