@@ -16,7 +16,8 @@ import (
 // layers lists every package, lowest first. A package may import packages of
 // the lines above its own, and none of its own line or below.
 var layers = [][]string{
-	{"internal/failpoint", "internal/crashfs", "internal/control", "internal/throttle", "internal/fakenet", "internal/vectors", "internal/debian"},
+	{"internal/failpoint", "internal/crashfs", "internal/jsonhttp", "internal/throttle", "internal/fakenet", "internal/vectors", "internal/debian"},
+	{"internal/control"},
 	{"bencode", "identity", "choker", "natpmp"},
 	{"metainfo", "payment"},
 	{"peerwire", "tracker", "dht", "piece"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"torrente/identity"
+	"torrente/internal/jsonhttp"
 	"torrente/payment"
 	"torrente/payment/ledger/remote"
 )
@@ -31,7 +32,7 @@ type enrolled struct {
 // parseEnrolment reads a request to enrol. Nothing is known of its sender.
 func parseEnrolment(body []byte) (Code, *request, string, error) {
 	var e enrolment
-	if err := decodeJSON(strings.NewReader(string(body)), &e); err != nil {
+	if err := jsonhttp.Read(strings.NewReader(string(body)), &e); err != nil {
 		return Code{}, nil, "", err
 	}
 	code, err := ParseCode(e.Invite)
@@ -74,7 +75,7 @@ func (p *portal) enroll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.fed.log.Info("enrolled", "name", m.Name, "account", m.Account)
-	writeJSON(w, http.StatusOK, enrolled{string(identity.EncodeCertificates(certs)), m.Name, m.Account, *p.fed.directory()})
+	jsonhttp.Write(w, http.StatusOK, enrolled{string(identity.EncodeCertificates(certs)), m.Name, m.Account, *p.fed.directory()})
 }
 
 // refuseEnrol tells what is the sender's fault, and logs what is ours.

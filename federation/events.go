@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"torrente/payment"
@@ -20,35 +19,6 @@ const (
 	maxAccountStream = 8
 	streamBuffer     = 16 // blocks read ahead
 )
-
-// streams counts the open streams, over all and by account.
-type streams struct {
-	mu   sync.Mutex // guards the following
-	open int
-	of   map[payment.Account]int
-}
-
-func newStreams() *streams { return &streams{of: map[payment.Account]int{}} }
-
-func (s *streams) enter(a payment.Account) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open >= maxStreams || s.of[a] >= maxAccountStream {
-		return false
-	}
-	s.open++
-	s.of[a]++
-	return true
-}
-
-func (s *streams) leave(a payment.Account) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.open--
-	if s.of[a]--; s.of[a] == 0 {
-		delete(s.of, a)
-	}
-}
 
 // startOf is the first height of a stream: from, or the one behind the last
 // event that the client has seen.

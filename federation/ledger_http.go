@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"torrente/identity"
+	"torrente/internal/jsonhttp"
 	"torrente/payment"
 	"torrente/payment/contract"
 	"torrente/payment/ledger"
@@ -29,7 +30,7 @@ func (p *portal) submit(w http.ResponseWriter, r *http.Request, _ caller) {
 		p.refuseTransaction(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, receipt)
+	jsonhttp.Write(w, http.StatusOK, receipt)
 }
 
 // refuseTransaction tells apart what is wrong with the transaction, which stays
@@ -60,7 +61,7 @@ func (p *portal) query(w http.ResponseWriter, r *http.Request, _ caller) {
 		return
 	}
 	var q contract.Query
-	if err := decodeJSON(strings.NewReader(string(body)), &q); err != nil {
+	if err := jsonhttp.Read(strings.NewReader(string(body)), &q); err != nil {
 		p.fail(w, http.StatusBadRequest, remote.ReasonQuery, err)
 		return
 	}
@@ -73,6 +74,6 @@ func (p *portal) query(w http.ResponseWriter, r *http.Request, _ caller) {
 	case err != nil:
 		p.broken(w, "query", err)
 	default:
-		writeJSON(w, http.StatusOK, answer)
+		jsonhttp.Write(w, http.StatusOK, answer)
 	}
 }

@@ -19,15 +19,11 @@ func addressOf(remote string) netip.Addr {
 // see the connection end, and try again.
 type boundedListener struct {
 	net.Listener
-	most, perAddress int
-
-	mu    sync.Mutex // guards the following
-	open  int
-	byNet map[netip.Addr]int
+	places *places[netip.Addr]
 }
 
 func newBoundedListener(l net.Listener, most, perAddress int) *boundedListener {
-	return &boundedListener{Listener: l, most: most, perAddress: perAddress, byNet: map[netip.Addr]int{}}
+	return &boundedListener{l, newPlaces[netip.Addr](most, perAddress)}
 }
 
 // Accept returns the next connection for which there is a place.
@@ -38,30 +34,10 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		addr := throttle.Network(addressOf(c.RemoteAddr().String()))
-		if l.enter(addr) {
-			return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
+		if l.places.enter(addr) {
+			return &boundedConn{Conn: c, leave: sync.OnceFunc(func() { l.places.leave(addr) })}, nil
 		}
 		_ = c.Close() // it is refused either way
-	}
-}
-
-func (l *boundedListener) enter(addr netip.Addr) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open >= l.most || l.byNet[addr] >= l.perAddress {
-		return false
-	}
-	l.open++
-	l.byNet[addr]++
-	return true
-}
-
-func (l *boundedListener) leave(addr netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open--
-	if l.byNet[addr]--; l.byNet[addr] == 0 {
-		delete(l.byNet, addr)
 	}
 }
 

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/internal/jsonhttp"
 	"torrente/internal/throttle"
+	"torrente/payment"
 	"torrente/payment/ledger/remote"
 )
 
@@ -32,8 +34,8 @@ const (
 type portal struct {
 	fed     *Federation
 	enrols  *throttle.Limit
-	slots   chan struct{} // a place for each request that is being answered
-	streams *streams
+	slots   chan struct{}            // a place for each request that is being answered
+	streams *places[payment.Account] // open streams of events
 	tracker http.Handler
 	stop    context.Context // ends when the portal does: streams last until then
 }
@@ -41,7 +43,7 @@ type portal struct {
 func newPortal(ctx context.Context, f *Federation, tracker http.Handler) *portal {
 	return &portal{
 		fed: f, enrols: throttle.New(enrolEvery, enrolBurst), slots: make(chan struct{}, maxAtOnce),
-		streams: newStreams(), tracker: tracker, stop: ctx,
+		streams: newPlaces[payment.Account](maxStreams, maxAccountStream), tracker: tracker, stop: ctx,
 	}
 }
 
@@ -144,7 +146,7 @@ func (p *portal) fail(w http.ResponseWriter, status int, reason remote.Reason, e
 
 func (p *portal) answer(w http.ResponseWriter, status int, f remote.Failure) {
 	w.Header().Set("Date", f.Time.UTC().Format(http.TimeFormat))
-	writeJSON(w, status, f)
+	jsonhttp.Write(w, status, f)
 }
 
 // broken answers for what is the federation's own trouble. The reason is for
@@ -174,7 +176,7 @@ func (p *portal) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 
 // directory answers what the federation is.
 func (p *portal) directory(w http.ResponseWriter, _ *http.Request, _ caller) {
-	writeJSON(w, http.StatusOK, p.fed.directory())
+	jsonhttp.Write(w, http.StatusOK, p.fed.directory())
 }
 
 // renewal is the answer to POST /v1/renew.
@@ -213,7 +215,7 @@ func (p *portal) renew(w http.ResponseWriter, r *http.Request, c caller) {
 		p.broken(w, "renew a certificate", err)
 		return
 	}
-	writeJSON(w, http.StatusOK, renewal{string(identity.EncodeCertificates(certs)), identity.RenewAt(certs[0])})
+	jsonhttp.Write(w, http.StatusOK, renewal{string(identity.EncodeCertificates(certs)), identity.RenewAt(certs[0])})
 }
 
 // heightOf reads a height from a query or header; empty is 0.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"torrente/internal/vectors"
 )
 
 type chainVector struct {
@@ -17,7 +19,7 @@ type chainVector struct {
 }
 
 func TestChainVectors(t *testing.T) {
-	var vectors []chainVector
+	var all []chainVector
 	for _, n := range []uint32{1, 2, 3, 64, 1000} {
 		v := chainVector{Seed: Link{byte(n)}, Chain: ChainID{11: byte(n)}, Links: n, Some: map[uint32]Link{}}
 		c := must[*Chain](t)(NewChain(Seed(v.Seed), v.Chain, n))
@@ -27,9 +29,9 @@ func TestChainVectors(t *testing.T) {
 				v.Some[i] = l
 			}
 		}
-		vectors = append(vectors, v)
+		all = append(all, v)
 	}
-	golden(t, "chain.json", vectors)
+	vectors.Check(t, "chain.json", all)
 }
 
 // Whatever the order links are asked for in, they are those of the chain, and

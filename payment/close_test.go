@@ -6,11 +6,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"torrente/internal/vectors"
 )
 
 func testClose(t testing.TB) SignedClose {
 	t.Helper()
-	key := testKey(t, "receiver")
+	key := vectors.Key(t, "receiver")
 	c := testCommitment(t)
 	return must[SignedClose](t)(Close{c.Ledger, c.ID(), 1234}.Sign(key, "Org2MSP", spkiOf(t, key)))
 }
@@ -18,7 +20,7 @@ func testClose(t testing.TB) SignedClose {
 func TestCloseVector(t *testing.T) {
 	s := testClose(t)
 	digest := s.Digest()
-	golden(t, "close.json", map[string]string{
+	vectors.Check(t, "close.json", map[string]string{
 		"digest": hex.EncodeToString(digest[:]),
 		"bytes":  hex.EncodeToString(s.Append(nil)),
 	})
@@ -35,7 +37,7 @@ func TestCloseVerifyRefuses(t *testing.T) {
 		"commitment": func(s *SignedClose) error { s.Commitment[0] ^= 1; return ErrSignature },
 		"signature":  func(s *SignedClose) error { s.Signature = otherHalf(s.Signature); return ErrSignature },
 		"MSP":        func(s *SignedClose) error { s.MSP = "Org1MSP"; return ErrSigner },
-		"key":        func(s *SignedClose) error { s.SPKI = spkiOf(t, testKey(t, "payer")); return ErrSigner },
+		"key":        func(s *SignedClose) error { s.SPKI = spkiOf(t, vectors.Key(t, "payer")); return ErrSigner },
 	} {
 		s := testClose(t)
 		want := spoil(&s)
@@ -48,7 +50,7 @@ func TestCloseVerifyRefuses(t *testing.T) {
 // A commitment's signature is none of a close and the other way round: what is
 // hashed begins with another tag.
 func TestSignaturesDoNotCross(t *testing.T) {
-	c, key := testCommitment(t), testKey(t, "payer")
+	c, key := testCommitment(t), vectors.Key(t, "payer")
 	s := must[SignedClose](t)(Close{c.Ledger, c.ID(), 0}.Sign(key, "Org1MSP", spkiOf(t, key)))
 	if c.VerifySignature(s.MSP, s.SPKI, s.Signature) == nil {
 		t.Error("a close signs a commitment")

@@ -11,14 +11,16 @@ import (
 	"math"
 	"math/big"
 	"testing"
+
+	"torrente/internal/vectors"
 )
 
 func testCommitment(t testing.TB) *Commitment {
 	t.Helper()
 	return &Commitment{
 		Ledger: LedgerID{1}, Intention: IntentionID{2}, Torrent: TorrentID{3},
-		Payer:    AccountOf("Org1MSP", spkiOf(t, testKey(t, "payer"))),
-		Receiver: AccountOf("Org2MSP", spkiOf(t, testKey(t, "receiver"))),
+		Payer:    AccountOf("Org1MSP", spkiOf(t, vectors.Key(t, "payer"))),
+		Receiver: AccountOf("Org2MSP", spkiOf(t, vectors.Key(t, "receiver"))),
 		Root:     Link{4}, Chain: ChainID{5}, Slot: 6, Links: 65536, Price: 7, Epoch: 8, Expiry: 1767225600,
 	}
 }
@@ -32,13 +34,13 @@ type commitmentVector struct {
 }
 
 func TestCommitmentVector(t *testing.T) {
-	c, key := testCommitment(t), testKey(t, "payer")
+	c, key := testCommitment(t), vectors.Key(t, "payer")
 	sig := must[Signature](t)(c.Sign(key))
 	spki := spkiOf(t, key)
 	if err := c.VerifySignature("Org1MSP", spki, sig); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "commitment.json", commitmentVector{
+	vectors.Check(t, "commitment.json", commitmentVector{
 		hex.EncodeToString(c.Append(nil)), c.ID(), "Org1MSP", hex.EncodeToString(spki), hex.EncodeToString(sig[:]),
 	})
 }
@@ -57,7 +59,7 @@ func TestCommitmentRoundTrip(t *testing.T) {
 
 // The signature covers every byte: the original project's covered 32 of them.
 func TestSignatureCoversEveryByte(t *testing.T) {
-	c, key := testCommitment(t), testKey(t, "payer")
+	c, key := testCommitment(t), vectors.Key(t, "payer")
 	sig, spki, b := must[Signature](t)(c.Sign(key)), spkiOf(t, key), c.Append(nil)
 	for bit := range 8 * len(b) {
 		b[bit/8] ^= 1 << (bit % 8)
@@ -92,10 +94,10 @@ func TestParseCommitmentRefuses(t *testing.T) {
 }
 
 func TestVerifySignatureRefuses(t *testing.T) {
-	c, key := testCommitment(t), testKey(t, "payer")
+	c, key := testCommitment(t), vectors.Key(t, "payer")
 	spki := spkiOf(t, key)
 	sig := must[Signature](t)(c.Sign(key))
-	stranger := must[Signature](t)(c.Sign(testKey(t, "stranger")))
+	stranger := must[Signature](t)(c.Sign(vectors.Key(t, "stranger")))
 	for what, bad := range map[string]struct {
 		msp  string
 		spki []byte
@@ -103,7 +105,7 @@ func TestVerifySignatureRefuses(t *testing.T) {
 		want error
 	}{
 		"a stranger's signature": {"Org1MSP", spki, stranger, ErrSignature},
-		"a stranger's key":       {"Org1MSP", spkiOf(t, testKey(t, "stranger")), stranger, ErrSigner},
+		"a stranger's key":       {"Org1MSP", spkiOf(t, vectors.Key(t, "stranger")), stranger, ErrSigner},
 		"another organisation":   {"Org2MSP", spki, sig, ErrSigner},
 		"zero":                   {"Org1MSP", spki, Signature{}, ErrSignature},
 		"upper half":             {"Org1MSP", spki, otherHalf(sig), ErrSignature},
@@ -127,7 +129,7 @@ func otherHalf(sig Signature) Signature {
 }
 
 func TestSignaturesAreLowAndTheSame(t *testing.T) {
-	key := testKey(t, "payer")
+	key := vectors.Key(t, "payer")
 	for i := range 64 {
 		digest := [32]byte{byte(i)}
 		a, b := must[Signature](t)(Sign(key, digest)), must[Signature](t)(Sign(key, digest))
@@ -162,7 +164,7 @@ func FuzzParseCommitment(f *testing.F) {
 }
 
 func BenchmarkVerifyCommitment(b *testing.B) {
-	c, key := testCommitment(b), testKey(b, "payer")
+	c, key := testCommitment(b), vectors.Key(b, "payer")
 	sig, spki := must[Signature](b)(c.Sign(key)), spkiOf(b, key)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"torrente/internal/vectors"
 )
 
 type accountVector struct {
@@ -27,14 +29,14 @@ type intentionVector struct {
 }
 
 func TestIdentifierVectors(t *testing.T) {
-	spki := spkiOf(t, testKey(t, "payer"))
+	spki := spkiOf(t, vectors.Key(t, "payer"))
 	var accounts []accountVector
 	for _, msp := range []string{"Org1MSP", "Org2MSP", "x"} {
 		accounts = append(accounts, accountVector{msp, hex.EncodeToString(spki), AccountOf(msp, spki)})
 	}
 	v := intentionVector{Ledger: LedgerID{1}, Payer: accounts[0].Account, Torrent: TorrentID{2}, Request: RequestID{3}}
 	v.Intention = IntentionOf(v.Ledger, v.Payer, v.Torrent, v.Request)
-	golden(t, "identifiers.json", map[string]any{"accounts": accounts, "intention": v})
+	vectors.Check(t, "identifiers.json", map[string]any{"accounts": accounts, "intention": v})
 }
 
 // The account is bound to organisation and key, so that neither a new

@@ -231,17 +231,10 @@ func (h home) writeJSON(name string, v any) error {
 // readDirectory reads the whole of federation.json. The error is errNotEnrolled
 // if there is none.
 func readDirectory(home string) (*remote.Directory, error) {
-	path := filepath.Join(home, federationFile)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotEnrolled
-	}
+	d := new(remote.Directory)
+	path, err := readFederationFile(home, d)
 	if err != nil {
 		return nil, err
-	}
-	d := new(remote.Directory)
-	if err := json.Unmarshal(b, d); err != nil {
-		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
 	}
 	if err := d.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -19,22 +19,32 @@ const federationFile = "federation.json"
 // errNotEnrolled means there is no federation file.
 var errNotEnrolled = errors.New("you are not enrolled in a federation (no " + federationFile + " in HOME): run torrente enroll first")
 
-// readFederation reads how torrents are sold in the user's federation.
-func readFederation(home string) (*metainfo.Pay, error) {
-	path := filepath.Join(home, federationFile)
+// readFederationFile reads what v holds of the file. The error is errNotEnrolled
+// if there is none.
+func readFederationFile(home string, v any) (path string, err error) {
+	path = filepath.Join(home, federationFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotEnrolled
+		return path, errNotEnrolled
 	}
 	if err != nil {
-		return nil, err
+		return path, err
 	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return path, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+	}
+	return path, nil
+}
+
+// readFederation reads how torrents are sold in the user's federation.
+func readFederation(home string) (*metainfo.Pay, error) {
 	var f struct {
 		Ledger string `json:"ledger"` // hexadecimal
 		URL    string `json:"url"`
 	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+	path, err := readFederationFile(home, &f)
+	if err != nil {
+		return nil, err
 	}
 	pay := &metainfo.Pay{Federation: f.URL}
 	ledger, err := hex.DecodeString(f.Ledger)

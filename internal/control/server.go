@@ -4,15 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"time"
+
+	"torrente/internal/jsonhttp"
 )
 
 // File is the usual name of the file that holds an At.
@@ -96,11 +95,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	want := []byte("Bearer " + s.at.Token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Host != s.at.Address {
-			write(w, http.StatusMisdirectedRequest, failure{"this address is for the owner's commands alone"})
+			jsonhttp.Write(w, http.StatusMisdirectedRequest, failure{"this address is for the owner's commands alone"})
 			return
 		}
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
-			write(w, http.StatusUnauthorized, failure{"the token of " + File + " is missing"})
+			jsonhttp.Write(w, http.StatusUnauthorized, failure{"the token of " + File + " is missing"})
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -112,42 +111,19 @@ func (s *Server) guard(next http.Handler) http.Handler {
 func Handle[In, Out any](mux *http.ServeMux, name string, do func(context.Context, In) (Out, error)) {
 	mux.HandleFunc("POST "+Prefix+name, func(w http.ResponseWriter, r *http.Request) {
 		var in In
-		if err := decode(http.MaxBytesReader(w, r.Body, maxBody), &in); err != nil {
-			write(w, http.StatusBadRequest, failure{err.Error()})
+		if err := jsonhttp.Read(http.MaxBytesReader(w, r.Body, maxBody), &in); err != nil {
+			jsonhttp.Write(w, http.StatusBadRequest, failure{err.Error()})
 			return
 		}
 		out, err := do(r.Context(), in)
 		if err != nil {
-			write(w, http.StatusConflict, failure{err.Error()})
+			jsonhttp.Write(w, http.StatusConflict, failure{err.Error()})
 			return
 		}
-		write(w, http.StatusOK, out)
+		jsonhttp.Write(w, http.StatusOK, out)
 	})
 }
 
 type failure struct {
 	Error string `json:"error"`
-}
-
-// decode reads one JSON value and nothing after it.
-func decode(r io.Reader, v any) error {
-	d := json.NewDecoder(r)
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("the request is not the JSON it should be: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("the request is not the JSON it should be: something follows it")
-	}
-	return nil
-}
-
-func write(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // our own types, all of which have an encoding
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // who asked may be gone
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"maps"
 	"math/big"
 	"slices"
@@ -20,8 +19,6 @@ import (
 	"torrente/identity"
 	"torrente/payment"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
 const (
 	hour  = 3600

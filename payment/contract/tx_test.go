@@ -3,15 +3,13 @@ package contract
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"torrente/internal/vectors"
 	"torrente/payment"
 )
 
@@ -58,33 +56,19 @@ type transactionVector struct {
 
 func TestTransactionVectors(t *testing.T) {
 	alice := people()["alice"]
-	var vectors []transactionVector
+	var all []transactionVector
 	for _, tx := range examples(t) {
 		s := must[*Signed](t)(Sign(alice.key, [][]byte{{0x30}}, tx))
 		if err := s.VerifySignature(alice.SPKI); err != nil {
 			t.Fatal(err)
 		}
-		vectors = append(vectors, transactionVector{
+		all = append(all, transactionVector{
 			tx.Args.Call().String(), hex.EncodeToString(s.Body), tx.ID(alice.Account()), hex.EncodeToString(s.Signature[:]),
 		})
 	}
-	golden(t, "transactions.json", map[string]any{
-		"msp": alice.MSP, "spki": hex.EncodeToString(alice.SPKI), "account": alice.Account(), "transactions": vectors,
+	vectors.Check(t, "transactions.json", map[string]any{
+		"msp": alice.MSP, "spki": hex.EncodeToString(alice.SPKI), "account": alice.Account(), "transactions": all,
 	})
-}
-
-func golden(t *testing.T, name string, v any) {
-	t.Helper()
-	got := append(must[[]byte](t)(json.MarshalIndent(v, "", "  ")), '\n')
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := must[[]byte](t)(os.ReadFile(path)); !bytes.Equal(got, want) {
-		t.Errorf("%s:\ngot  %s\nwant %s", name, got, want)
-	}
 }
 
 func TestTransactionsRoundTrip(t *testing.T) {

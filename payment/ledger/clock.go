@@ -22,8 +22,12 @@ func (e *WrongClock) Error() string {
 	if off < 0 {
 		off, how = -off, "behind"
 	}
+	unit := time.Second
+	if off >= 10*time.Minute {
+		unit *= 10 // what is finer is the way of the answer
+	}
 	return fmt.Sprintf("the clock of this machine is %s %s the ledger's, which says %s UTC: set it right, until then it sells nothing and freezes no coins",
-		off.Round(time.Second), how, e.Ledger.UTC().Format(time.DateTime))
+		off.Round(unit), how, e.Ledger.UTC().Format(time.DateTime))
 }
 
 // CompareClocks judges our clock by the time in an answer, which the ledger read

@@ -109,6 +109,8 @@ func (s *sold) loadClaim(key, value []byte) bool {
 
 func (c *claim) fold(tx *bolt.Tx) error { return put(tx, claimBucket, c.id[:], c.append(nil)) }
 
+func (c *claim) unfolded() bool { return c.dirty }
+
 func (c *claim) folded() { c.dirty = false }
 
 // SaveClaim keeps a commitment to this account durably, before its first link

@@ -6,6 +6,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"torrente/internal/failpoint"
+	"torrente/payment"
 )
 
 // keep syncs links and folds full logs until Close, which waits for it.
@@ -72,32 +73,30 @@ func (w *Wallet) foldLinks(size int64) error {
 	s := &w.sold
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var rows []unfolded
-	for _, c := range s.claims {
-		if c.dirty {
-			rows = append(rows, c)
-		}
-	}
-	return w.foldRows(&s.log, size, rows)
+	return w.foldRows(&s.log, size, unfoldedOf(s.claims))
 }
 
 func (w *Wallet) foldOwed(size int64) error {
 	b := &w.bought
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var rows []unfolded
-	for _, o := range b.openings {
-		if o.dirty {
-			rows = append(rows, o)
-		}
-	}
-	return w.foldRows(&b.log, size, rows)
+	return w.foldRows(&b.log, size, unfoldedOf(b.openings))
 }
 
-// unfolded is what memory, and perhaps a log, knows better than wallet.db.
+// unfolded is what memory, and perhaps a log, may know better than wallet.db.
 type unfolded interface {
+	unfolded() bool // it does
 	fold(tx *bolt.Tx) error
 	folded() // fold is on the disk
+}
+
+func unfoldedOf[R unfolded](all map[payment.CommitmentID]R) (rows []unfolded) {
+	for _, r := range all {
+		if r.unfolded() {
+			rows = append(rows, r)
+		}
+	}
+	return rows
 }
 
 // foldRows writes rows, and only then empties the log: a crash in between makes

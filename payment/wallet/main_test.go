@@ -1,12 +1,8 @@
 package wallet
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/sha256"
 	"encoding/binary"
 	"flag"
-	"math/big"
 	"os"
 	"path/filepath"
 	"sync"
@@ -46,14 +42,6 @@ func ok(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-func testKey(t testing.TB, name string) *ecdsa.PrivateKey {
-	t.Helper()
-	d := sha256.Sum256([]byte("test key " + name))
-	n := new(big.Int).SetBytes(d[:])
-	n.Mod(n, elliptic.P256().Params().N)
-	return must[*ecdsa.PrivateKey](t)(ecdsa.ParseRawPrivateKey(elliptic.P256(), n.FillBytes(make([]byte, 32))))
 }
 
 func testConfig() Config {

@@ -161,6 +161,8 @@ func (o *opening) fold(tx *bolt.Tx) error {
 	return err
 }
 
+func (o *opening) unfolded() bool { return o.dirty }
+
 func (o *opening) folded() {
 	o.dirty = false
 	clear(o.changed)

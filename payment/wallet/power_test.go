@@ -16,9 +16,9 @@ type acknowledged struct {
 	safeBest, safeOwed      uint32 // of those, what was synced or folded
 }
 
-// fill does what both sides of a sale do, step by step, until something fails,
-// and notes what was acknowledged.
-func fill(w *Wallet, in, out *payment.Commitment) (a acknowledged) {
+// fill does what both sides of a sale do, step by step, until something fails
+// or the power is gone, and notes what was acknowledged.
+func fill(w *Wallet, in, out *payment.Commitment, power func() bool) (a acknowledged) {
 	if w.SaveClaim(in, payment.Signature{}) != nil {
 		return a
 	}
@@ -49,7 +49,13 @@ func fill(w *Wallet, in, out *payment.Commitment) (a acknowledged) {
 			a.safeBest, a.safeOwed = a.best, a.owed
 		}
 	}
+	if !power() { // wallet.db is on a disk that knows nothing of it
+		return a
+	}
 	a.closed = w.SignedClose(closeOf(in, a.best)) == nil
+	if a.closed {
+		a.safeBest = a.best
+	}
 	return a
 }
 
@@ -69,12 +75,10 @@ func TestPowerLossAtAnyOperation(t *testing.T) {
 		w := must[*Wallet](t)(Open(dir, on(d, testConfig())))
 		last, count := rapid.IntRange(0, 80).Draw(r, "operations"), 0
 		var left string
-		power := true
 		cut := func(crashfs.Op) error {
 			if count++; count == last {
 				left = lost(t, d, dir, func(n int) int { return rapid.IntRange(0, n-1).Draw(r, "kept") })
 				d.PowerOff()
-				power = false
 			}
 			return nil
 		}
@@ -83,13 +87,11 @@ func TestPowerLossAtAnyOperation(t *testing.T) {
 		} else {
 			d.Before = cut
 		}
-		a := fill(w, in, out)
-		if d.Before, d.After = nil, nil; power {
+		a := fill(w, in, out, func() bool { return left == "" })
+		d.Before, d.After = nil, nil
+		if left == "" {
 			left = lost(t, d, dir, func(n int) int { return rapid.IntRange(0, n-1).Draw(r, "kept") })
 		}
-		// A close touches no log but the database, which knows of no power: what
-		// it says is true only while there is some.
-		a.closed = a.closed && power
 		_ = w.Close() // without power it cannot fold
 		a.check(t, left, in, out)
 	})
@@ -105,7 +107,7 @@ func (a *acknowledged) check(t *testing.T, dir string, in, out *payment.Commitme
 	if a.claimed && (!held || c.Best != linkOf(in, c.Best.Index) || c.Best.Index < a.safeBest || c.Best.Index > a.best+1) {
 		t.Fatalf("%v, link %d after %+v", held, c.Best.Index, a)
 	}
-	if a.closed && (c.Close == nil || c.Close.Final != a.best || c.Best.Index < a.best) {
+	if a.closed && (c.Close == nil || c.Close.Final != a.best) {
 		t.Fatalf("the close is lost: %+v", c)
 	}
 	if o, held := w.Opening(out.ID()); a.opened && (!held || o.Cap != 9) {

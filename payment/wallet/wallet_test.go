@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
 
+	"torrente/internal/vectors"
 	"torrente/payment"
 )
 
@@ -361,8 +362,8 @@ func TestWhoseWallet(t *testing.T) {
 }
 
 func TestSeeds(t *testing.T) {
-	alice, bob := must[[32]byte](t)(DeriveKey(testKey(t, "alice"))), must[[32]byte](t)(DeriveKey(testKey(t, "bob")))
-	if alice == bob || alice != must[[32]byte](t)(DeriveKey(testKey(t, "alice"))) {
+	alice, bob := must[[32]byte](t)(DeriveKey(vectors.Key(t, "alice"))), must[[32]byte](t)(DeriveKey(vectors.Key(t, "bob")))
+	if alice == bob || alice != must[[32]byte](t)(DeriveKey(vectors.Key(t, "alice"))) {
 		t.Error("a key gives not one wallet key of its own")
 	}
 	if _, err := DeriveKey(&ecdsa.PrivateKey{}); err == nil {

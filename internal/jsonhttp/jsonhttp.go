@@ -1,4 +1,7 @@
-package federation
+// Package jsonhttp reads and writes the JSON of HTTP requests and answers.
+//
+// It bounds nothing and decides no status: its callers limit what they hand it.
+package jsonhttp
 
 import (
 	"encoding/json"
@@ -8,8 +11,8 @@ import (
 	"net/http"
 )
 
-// decodeJSON reads one JSON value and nothing after it.
-func decodeJSON(r io.Reader, v any) error {
+// Read reads one JSON value of a request, and wants nothing after it.
+func Read(r io.Reader, v any) error {
 	d := json.NewDecoder(r)
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("the request is not the JSON it should be: %w", err)
@@ -20,10 +23,11 @@ func decodeJSON(r io.Reader, v any) error {
 	return nil
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
+// Write answers with one JSON value, which must have an encoding.
+func Write(w http.ResponseWriter, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // our own types, all of which have an encoding
+		panic(err) // the answers are of our own types
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
