@@ -47,7 +47,7 @@ type RecordKind uint8
 
 // The records, and how safe each must be (payment protocol, section 6).
 const (
-	RecordCommitment RecordKind = iota // we were given a commitment: fsync
+	RecordCommitment RecordKind = iota // we were given a commitment: fsync, once the ledger has registered it
 	RecordLink                         // we were given a link: write
 	RecordOwed                         // a unit came and is right: write
 	RecordReleased                     // we send a link: no hurry, the seller shows it to us
