@@ -142,6 +142,16 @@ func (p *Picker) Abandon(by uint32) {
 	}
 }
 
+// Owned is how many begun pieces a peer alone is asked for.
+func (p *Picker) Owned(by uint32) (n int) {
+	for _, g := range p.begun {
+		if g.owned && g.owner == by {
+			n++
+		}
+	}
+	return n
+}
+
 // Prepared tells that a piece has become ready. Those are begun first, in that
 // order: where few pieces are ready, they need not be looked for.
 func (p *Picker) Prepared(piece int) {

@@ -73,7 +73,6 @@ type purchase struct {
 	links    uint64 // released
 	verified uint64 // units, those of earlier connections with the deal included
 	pending  int    // units here, not yet verified
-	disputed uint64 // v1: units of pieces that were false, by whose fault is not known yet
 	window   uint64 // units that the seller serves unpaid, as it said
 	windowAt uint64 // links released when it said so
 	since    time.Time
@@ -307,9 +306,9 @@ func (s *Swarm) affordable(now time.Time, p *peer) int {
 	out := b.outstanding(p)
 	window := b.credit() + b.ahead()
 	if s.judgedWhole() {
-		window += uint64(b.pending) // they are paid as they come
+		window += min(uint64(b.pending), uint64(s.layout.UnitsPerPiece())) // they are paid as they come
 	}
-	cap := uint64(b.deal.Cap) - min(uint64(b.deal.Cap), b.verified)
+	cap := uint64(b.deal.Cap) - min(uint64(b.deal.Cap), b.verified+s.disputed[b.id])
 	s.raise(now, p, cap, out)
 	room := min(window, cap)
 	return int(room - min(room, out))
@@ -328,6 +327,11 @@ func (s *Swarm) raise(now time.Time, p *peer, left, out uint64) {
 	want := s.unitsLeft()
 	share := b.verified + out + (want+want/4)/uint64(max(1, s.sellers()))
 	more := max(min(max(2*cap, b.verified+out+soon), share), s.wholePiece(b))
+	if b.verified == 0 { // that much has to be risked in v1, and no more
+		if more = s.wholePiece(b); more <= cap {
+			return
+		}
+	}
 	more = min(max(more, cap+(cap+3)/4), all) // a top-up is a quarter at least
 	b.raising = true
 	s.out.Pays.Raise = append(s.out.Pays.Raise, Raise{b.id, uint32(more)})
@@ -395,7 +399,7 @@ func (s *Swarm) payAhead(now time.Time, p *peer, more int) {
 	if !s.sold || b.deal == nil || more == 0 {
 		return
 	}
-	asked := b.verified + b.disputed + b.outstanding(p)
+	asked := b.verified + s.disputed[b.id] + b.outstanding(p)
 	if need := asked - min(asked, b.credit()); need > b.links {
 		s.pay(now, p, min(need, b.verified+s.unproven(b)+b.ahead()))
 	}

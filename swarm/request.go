@@ -252,9 +252,13 @@ func (s *Swarm) failedPiece(now time.Time, index uint32) {
 	c := s.contributors[index]
 	s.totals.Wasted += s.layout.Size(int(index))
 	s.picker.Failed(int(index))
-	one := len(c.now) > 0 && !slices.ContainsFunc(c.now, func(x contributor) bool { return x.id != c.now[0].id })
+	one := len(c.now) > 0 && !slices.ContainsFunc(c.now, func(x contributor) bool { return !s.sameSender(x, c.now[0]) })
 	if one {
 		s.blame(c.now, []int{0})
+		if p := s.payingOn(c.now[0]); p != nil && s.sold { // on a newer connection
+			s.book.ban(p.about.Addr.Addr())
+			s.drop(p, errFalseData)
+		}
 	}
 	s.contributors[index] = contributors{failed: c.now}
 	if s.anyV2() {

@@ -399,8 +399,6 @@ func (s *Swarm) advanceSale(now time.Time, p *peer) {
 	waited := now.Sub(sale.stalled)
 	if alias, ok := sale.live(); ok && waited >= holdAfter && !sale.held {
 		sale.held = true
-		sale.resend += uint64(len(sale.lost)) // it does not come for them: it has them from others
-		sale.lost = nil
 		s.send(now, p, peerwire.Message{ID: peerwire.PayHoldID, Rare: peerwire.PayHold{Alias: alias, Unpaid: uint32(sale.unpaid())}})
 		s.out.Pays.Hold = append(s.out.Pays.Hold, Loan{Peer: p.id, Account: p.account})
 	}

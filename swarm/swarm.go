@@ -63,6 +63,9 @@ type Swarm struct {
 	hashJobs int
 
 	contributors map[uint32]contributors
+	// disputed are the units of pieces that were false, by commitment, as long as
+	// it is not known by whose fault.
+	disputed map[payment.CommitmentID]uint64
 
 	price    payment.Amount // of a unit, by the ledger
 	epoch    uint64         // of the price; 0: unknown
@@ -113,7 +116,7 @@ func New(cfg Config) *Swarm {
 		cfg.PerAddress = 8
 	}
 	s := &Swarm{
-		cfg: cfg, peers: map[PeerID]*peer{}, contributors: map[uint32]contributors{},
+		cfg: cfg, peers: map[PeerID]*peer{}, contributors: map[uint32]contributors{}, disputed: map[payment.CommitmentID]uint64{},
 		choker: choker.New(cfg.Slots, cfg.Seed), book: newAddressBook(),
 	}
 	if cfg.Info != nil {

@@ -12,6 +12,14 @@ import (
 // serves them again without a charge; once they are there they are paid like
 // others, and nobody has lost anything.
 
+const (
+	// lostPatience is how long the leaves of lost units are waited for.
+	lostPatience = 5 * time.Second
+	// maxLostPieces is how many pieces of a v1 torrent are begun for lost units
+	// of one seller at a time: others are not asked for those.
+	maxLostPieces = 2
+)
+
 // listUnpaid tells a buyer which units it owes from before.
 func (s *Swarm) listUnpaid(now time.Time, p *peer, units []uint32) {
 	if len(units) == 0 {
@@ -78,24 +86,35 @@ func (s *Swarm) beginLost(p *peer) {
 // askLost asks for lost units again, in the order in which they were served:
 // links pay in that order, so that what is lost once more is known again. The
 // seller lends us as many more, for it charged them long ago. It reports whether
-// some have to wait: then nothing else is asked of this seller.
+// some have to wait: then nothing else is asked of this seller, for a while. Who
+// was paid nothing by us before has nothing to list.
 func (s *Swarm) askLost(now time.Time, p *peer) (wait bool) {
 	k := &p.buy
-	if k.deal == nil || !k.agreed {
+	switch {
+	case k.deal == nil || !k.agreed:
 		return true
+	case !k.deal.Resumed:
+		k.lost = nil
+		return false
 	}
 	for ; len(k.lost) > 0; k.lost = k.lost[1:] {
-		if p.asked.len() >= min(maxDepth, p.ext.reqq) {
-			return true
-		}
 		b, ok := s.layout.UnitBlock(k.lost[0])
-		if !ok || !p.has.Has(int(b.Piece)) {
+		switch {
+		case !ok || !p.has.Has(int(b.Piece)):
 			continue
+		case p.asked.len() >= min(p.depth, p.ext.reqq):
+			return true
+		case k.verified+k.outstanding(p) >= uint64(k.deal.Cap), s.picker.Owned(uint32(p.id)) >= maxLostPieces && s.judgedWhole():
+			return false // until the cap is raised, or the pieces are whole
 		}
+		s.picker.Restored(int(b.Piece), nil) // it may have failed since
 		switch asked, later := s.picker.Ask(b, uint32(p.id)); {
-		case later:
+		case later && now.Sub(k.agreedAt) < lostPatience:
 			return true
 		case asked:
+			if p.asked.len() == 0 {
+				p.since = now
+			}
 			k.window++
 			p.asked.push(b)
 			s.send(now, p, peerwire.BlockMessage(peerwire.Request, b.Piece, b.Begin, b.Length))

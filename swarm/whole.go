@@ -30,15 +30,19 @@ func (s *Swarm) wholePiece(b *purchase) uint64 {
 	if !s.judgedWhole() {
 		return 0
 	}
-	return b.verified + uint64(s.layout.UnitsPerPiece()) + prepaid
+	most := uint64(s.layout.UnitsPerPiece())
+	return b.verified + min(s.disputed[b.id], most) + most + prepaid
 }
 
-// unproven is how many units came that are not judged and may be paid.
+// unproven is how many units came that are not judged and may be paid: those of
+// one piece at the most, whatever a seller leaves unfinished, and of one that is
+// disputed.
 func (s *Swarm) unproven(b *purchase) uint64 {
 	if !s.judgedWhole() {
 		return 0
 	}
-	return uint64(b.pending) + min(b.disputed, uint64(s.layout.UnitsPerPiece()))
+	most := uint64(s.layout.UnitsPerPiece())
+	return min(uint64(b.pending), most) + min(s.disputed[b.id], most)
 }
 
 // judgedPiece counts the units of a piece that is right; those of one that is
@@ -57,7 +61,9 @@ func (s *Swarm) judgedPiece(now time.Time, v Verdict) {
 		for _, from := range c.now {
 			if p := s.payingOn(from); p != nil {
 				p.buy.pending = max(0, p.buy.pending-1)
-				p.buy.disputed++
+			}
+			if from.owed != (payment.CommitmentID{}) {
+				s.disputed[from.owed]++
 			}
 		}
 	}
@@ -73,9 +79,11 @@ func (s *Swarm) settleDispute(now time.Time, v Verdict, failed []contributor) {
 		if lied(from) {
 			continue
 		}
-		if p := s.payingOn(from); p != nil && p.buy.disputed > 0 {
-			p.buy.disputed--
-			p.buy.pending++
+		if s.disputed[from.owed] > 0 {
+			s.disputed[from.owed]--
+			if p := s.payingOn(from); p != nil {
+				p.buy.pending++
+			}
 		}
 		s.deliveredBy(now, from, s.layout.Block(int(v.Block.Piece), k))
 	}
@@ -89,6 +97,15 @@ func (s *Swarm) deliveredBy(now time.Time, from contributor, b piece.Block) {
 	case from.owed != payment.CommitmentID{}:
 		s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: from.owed, Unit: s.layout.Unit(b)})
 	}
+}
+
+// sameSender reports whether two blocks are of one sender: of one commitment,
+// where units are paid, however often its connection broke.
+func (s *Swarm) sameSender(a, b contributor) bool {
+	if s.sold && a.owed != (payment.CommitmentID{}) {
+		return a.owed == b.owed
+	}
+	return a.id == b.id
 }
 
 // payingOn is the connection on which a block can be paid; nil: there is none
@@ -107,7 +124,8 @@ func (s *Swarm) payingOn(from contributor) *peer {
 }
 
 // receivedOn sets how many units came on a peer's commitment that are not
-// judged, those of earlier connections included, and returns it.
+// judged, those of earlier connections included, and returns it with those that
+// are disputed.
 func (s *Swarm) receivedOn(p *peer) (n uint64) {
 	if !s.judgedWhole() {
 		return 0
@@ -120,7 +138,7 @@ func (s *Swarm) receivedOn(p *peer) (n uint64) {
 		}
 	}
 	p.buy.pending = int(n)
-	return n
+	return n + s.disputed[p.buy.id]
 }
 
 // delivered is how many units came, at least, since they were paid: all but the

@@ -146,6 +146,74 @@ func TestLiarSellsOnePiece(t *testing.T) {
 	}
 }
 
+// A liar that finishes no piece is never judged, and is paid for no more than one
+// all the same.
+func TestPiecesThatAreNeverWhole(t *testing.T) {
+	w := newWorld(t, 1)
+	c := soldV1(t, 64<<10, 3_000_000)
+	l := newFakeLedger(w)
+	liar := w.settleMember("liar", c, l, Config{Floor: 1024}, true, false)
+	liar.lies = func(piece.Block) bool { return true }
+	liar.keeps = func(b piece.Block) bool { return b.Begin == 3*piece.BlockSize }
+	buyer := w.settleMember("buyer", c, l, Config{}, false, false)
+	buyer.meet(liar)
+	w.pass(3 * time.Minute)
+	if liar.served < 4 {
+		t.Fatalf("only %d units were served", liar.served)
+	}
+	if got := liar.total(); got > 4+prepaid {
+		t.Errorf("%d units were paid, of pieces of 4", got)
+	}
+}
+
+// A seller to whom nothing was paid before has nothing to list; a list of one
+// that has neither begins all pieces nor keeps others from being asked.
+func TestFalseListsOfLostUnits(t *testing.T) {
+	for _, resumed := range []bool{false, true} {
+		c := soldV1(t, 64<<10, 3_000_000)
+		chain, err := payment.NewChain(payment.Seed{1}, payment.ChainID{1}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, now := New(Config{Info: c.torrent.Info, Pays: true, Account: payment.Account{1}}), time.Unix(1e9, 0)
+		s.Opened(now, piece.NewBitfield(s.layout.Pieces()), nil)
+		s.Ledger(now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
+		s.Join(now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
+		s.Authenticated(now, 1, payment.Account{9})
+		say := func(m peerwire.Message) { s.Receive(now, 1, m) }
+		say(peerwire.Of(peerwire.HaveAll))
+		say(peerwire.Of(peerwire.Unchoke))
+		say(peerwire.Message{ID: peerwire.PayTermsID, Rare: peerwire.PayTerms{Price: testPrice, Epoch: 1, Unit: piece.BlockSize}})
+		var units []uint32
+		for i := range uint32(s.layout.Pieces()) {
+			units = append(units, 4*i+1)
+		}
+		say(peerwire.Message{ID: peerwire.PayUnpaidID, Rare: peerwire.PayUnpaid{Units: append(units, 1<<31)}})
+		d := &Deal{Links: chain, Cap: 1000, Resumed: resumed, PayAhead: true}
+		d.Commit = peerwire.PayCommit{Alias: 1, Commitment: payment.Commitment{Chain: payment.ChainID{1}, Root: chain.Root(), Links: 1000}}
+		s.Bought(now, 1, d)
+		s.Take()
+		say(peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: 1, State: peerwire.PayRegistered, Cap: 1000}})
+		asked := 0
+		for _, m := range s.Take().Send {
+			if m.Message.ID == peerwire.Request {
+				asked++
+			}
+		}
+		if most := 1 + 2*maxLostPieces; asked == 0 || asked > most {
+			t.Errorf("resumed %v: %d blocks are asked for, want 1 to %d", resumed, asked, most)
+		}
+		if owned := s.picker.Owned(1); owned > maxLostPieces+1 {
+			t.Errorf("resumed %v: %d pieces are asked of it alone", resumed, owned)
+		}
+		before := s.peers[1].dropped
+		say(peerwire.Message{ID: peerwire.PayUnpaidID, Rare: peerwire.PayUnpaid{Units: []uint32{1}}})
+		if before || !s.peers[1].dropped {
+			t.Errorf("resumed %v: a second list is no reason to part", resumed)
+		}
+	}
+}
+
 // A liar leaves in the middle of a piece, and an honest seller goes on with it:
 // that copy is false, and pays nobody until a good one tells whose fault it was.
 // The honest seller is paid for both.

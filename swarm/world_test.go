@@ -49,6 +49,7 @@ type citizen struct {
 	books   map[payment.Account]*payment.Book
 	ledger  *fakeLedger
 	lies    func(b piece.Block) bool // blocks that it serves falsified
+	keeps   func(b piece.Block) bool // blocks that it promises and does not serve
 	v2      bool
 	fast    bool
 	dropped []error
@@ -316,6 +317,9 @@ func (z *citizen) serve(sv Serving) {
 	data := slices.Clone(z.content.block(z.layout, sv.Block))
 	if z.lies != nil && z.lies(sv.Block) {
 		data[0] ^= 1
+	}
+	if z.keeps != nil && z.keeps(sv.Block) {
+		return
 	}
 	z.served++
 	z.transmit(sv.Peer, peerwire.Message{ID: peerwire.Piece, Index: sv.Block.Piece, Begin: sv.Block.Begin, Data: data})
