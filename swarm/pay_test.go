@@ -103,7 +103,7 @@ func (z *citizen) performPays(e *Pays) {
 		book := z.book(m.Account)
 		left, owed, n := book.Join(torrent), book.Owed(), book.Lease(torrent, m.Units)
 		room := book.Room(torrent)
-		left.Units = left.Units[:book.Repeat(z.w.now, uint64(len(left.Units)))]
+		left.Units = left.Units[uint64(len(left.Units))-book.Repeat(z.w.now, uint64(len(left.Units))):]
 		if z.forgetful {
 			left.Units = nil
 		}
