@@ -122,18 +122,27 @@ func (p *purse) dealt(t *Torrent, c *payment.Commitment, sig payment.Signature, 
 
 // awaits reports whether an account was paid for a unit that it has not
 // delivered, on another commitment than this one: it is paid nothing more ahead
-// (P2, P10).
+// (P2, P10). A unit of another torrent that runs beside this one is on its way.
 func (p *purse) awaits(account payment.Account, but payment.CommitmentID) bool {
 	for _, o := range p.member.Wallet.Openings() {
 		paid := o.Released
 		if o.Ended {
 			paid = min(paid, o.Final)
 		}
-		if o.Commitment.Receiver == account && paid > o.Owed && o.Commitment.ID() != but {
+		if o.Commitment.Receiver == account && paid > o.Owed && o.Commitment.ID() != but && !p.runs(o.Commitment.ID()) {
 			return true
 		}
 	}
 	return false
+}
+
+// runs reports whether a commitment is being bought on, in a torrent that is not
+// complete.
+func (p *purse) runs(id payment.CommitmentID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.deals[id]
+	return d != nil && !isClosed(d.torrent.complete) && !isClosed(d.torrent.ended)
 }
 
 // first is how high the first cap of a commitment may be.

@@ -218,7 +218,7 @@ func TestHostilePortals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := client(t, tt.answer)
-			c.cfg.Patience = 150 * time.Millisecond
+			c.cfg.Patience = time.Second
 			_, err := c.Query(t.Context(), contract.Query{Kind: contract.QueryLedger})
 			if _, ok := errors.AsType[*Unreachable](err); !ok || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%v", err)
