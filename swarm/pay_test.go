@@ -494,27 +494,9 @@ func TestBrokenConnections(t *testing.T) {
 		a := w.settleMember("seller a", c, l, Config{}, true, false)
 		b := w.settleMember("seller b", c, l, Config{Floor: 1}, true, false)
 		buyer := w.settleMember("buyer", c, l, Config{}, false, false)
-		var cut func()
-		cut = func() {
-			for id := range buyer.links {
-				if w.rnd.IntN(2) == 0 {
-					buyer.hangUp(id, errSilent)
-				}
-			}
-			w.after(50*time.Millisecond, func() {
-				for _, seller := range []*citizen{a, b} {
-					if !buyer.s.Complete() && !buyer.connected(seller) {
-						buyer.meet(seller)
-					}
-				}
-			})
-			if !buyer.s.Complete() {
-				w.after(time.Duration(300+w.rnd.IntN(3000))*time.Millisecond, cut)
-			}
-		}
 		buyer.meet(a)
 		buyer.meet(b)
-		w.after(time.Second, cut)
+		w.after(time.Second, func() { buyer.breaks(a, b) })
 		w.run(60*time.Minute, buyer.s.Complete)
 		for _, seller := range []*citizen{a, b} { // what a broken connection left unpaid
 			if !buyer.connected(seller) {
@@ -539,6 +521,27 @@ func TestBrokenConnections(t *testing.T) {
 		if int(redeemable) < buyer.owed || int(redeemable) > buyer.owed+2 {
 			t.Errorf("seed %d: %d units are owed, and %d redeemable", seed, buyer.owed, redeemable)
 		}
+	}
+}
+
+// breaks breaks connections again and again, and meets the sellers anew, until
+// the download is complete.
+func (z *citizen) breaks(sellers ...*citizen) {
+	w := z.w
+	for id := range z.links {
+		if w.rnd.IntN(2) == 0 {
+			z.hangUp(id, errSilent)
+		}
+	}
+	w.after(50*time.Millisecond, func() {
+		for _, seller := range sellers {
+			if !z.s.Complete() && !z.connected(seller) {
+				z.meet(seller)
+			}
+		}
+	})
+	if !z.s.Complete() {
+		w.after(time.Duration(300+w.rnd.IntN(3000))*time.Millisecond, func() { z.breaks(sellers...) })
 	}
 }
 

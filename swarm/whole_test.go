@@ -78,27 +78,9 @@ func TestBrokenConnectionsV1(t *testing.T) {
 		a := w.settleMember("seller a", c, l, Config{}, true, false)
 		b := w.settleMember("seller b", c, l, Config{Floor: 1}, true, false)
 		buyer := w.settleMember("buyer", c, l, Config{}, false, false)
-		var cut func()
-		cut = func() {
-			for id := range buyer.links {
-				if w.rnd.IntN(2) == 0 {
-					buyer.hangUp(id, errSilent)
-				}
-			}
-			w.after(50*time.Millisecond, func() {
-				for _, seller := range []*citizen{a, b} {
-					if !buyer.s.Complete() && !buyer.connected(seller) {
-						buyer.meet(seller)
-					}
-				}
-			})
-			if !buyer.s.Complete() {
-				w.after(time.Duration(300+w.rnd.IntN(3000))*time.Millisecond, cut)
-			}
-		}
 		buyer.meet(a)
 		buyer.meet(b)
-		w.after(time.Second, cut)
+		w.after(time.Second, func() { buyer.breaks(a, b) })
 		w.run(60*time.Minute, buyer.s.Complete)
 		for _, seller := range []*citizen{a, b} {
 			if !buyer.connected(seller) {
