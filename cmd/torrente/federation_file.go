@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"torrente/metainfo"
+	"torrente/payment/ledger/remote"
 )
 
 // federationFile, in the home folder, says in which federation the user is
@@ -19,31 +20,35 @@ const federationFile = "federation.json"
 // errNotEnrolled means there is no federation file.
 var errNotEnrolled = errors.New("you are not enrolled in a federation (no " + federationFile + " in HOME): run torrente enroll first")
 
-// readFederation reads how torrents are sold in the user's federation.
-func readFederation(home string) (*metainfo.Pay, error) {
+// readFederation reads how torrents are sold in the user's federation, and where
+// they are announced; empty: nowhere.
+func readFederation(home string) (*metainfo.Pay, string, error) {
 	path := filepath.Join(home, federationFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNotEnrolled
+		return nil, "", errNotEnrolled
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var f struct {
 		Ledger string `json:"ledger"` // hexadecimal
 		URL    string `json:"url"`
+		// MemberTracker is the announce URL of the portal.
+		MemberTracker string `json:"member_tracker"`
 	}
 	if err := json.Unmarshal(b, &f); err != nil {
-		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+		return nil, "", fmt.Errorf("%s is damaged, enroll again: %w", path, err)
 	}
 	pay := &metainfo.Pay{Federation: f.URL}
 	ledger, err := hex.DecodeString(f.Ledger)
 	if err != nil || len(ledger) != len(pay.Ledger) {
-		return nil, fmt.Errorf("%s is damaged, enroll again: ledger %q is not %d hexadecimal digits", path, f.Ledger, 2*len(pay.Ledger))
+		return nil, "", fmt.Errorf("%s is damaged, enroll again: ledger %q is not %d hexadecimal digits", path, f.Ledger, 2*len(pay.Ledger))
 	}
 	copy(pay.Ledger[:], ledger)
 	if err := metainfo.CheckFederation(f.URL); err != nil {
-		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+		return nil, "", fmt.Errorf("%s is damaged, enroll again: %w", path, err)
 	}
-	return pay, nil
+	tracker, _ := memberTracker(&remote.Directory{URL: f.URL, MemberTracker: f.MemberTracker})
+	return pay, tracker, nil
 }
