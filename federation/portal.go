@@ -16,6 +16,7 @@ import (
 	"torrente/internal/throttle"
 	"torrente/payment"
 	"torrente/payment/ledger/remote"
+	"torrente/tracker/server"
 )
 
 // Bounds of the portal.
@@ -36,11 +37,11 @@ type portal struct {
 	enrols  *throttle.Limit
 	slots   chan struct{}            // a place for each request that is being answered
 	streams *places[payment.Account] // open streams of events
-	tracker http.Handler
+	tracker *server.Server
 	stop    context.Context // ends when the portal does: streams last until then
 }
 
-func newPortal(ctx context.Context, f *Federation, tracker http.Handler) *portal {
+func newPortal(ctx context.Context, f *Federation, tracker *server.Server) *portal {
 	return &portal{
 		fed: f, enrols: throttle.New(enrolEvery, enrolBurst), slots: make(chan struct{}, maxAtOnce),
 		streams: newPlaces[payment.Account](maxStreams, maxAccountStream), tracker: tracker, stop: ctx,
@@ -56,9 +57,8 @@ func (p *portal) handler() http.Handler {
 	mux.HandleFunc("POST "+remote.PathSubmit, p.admit(p.creators, p.slot(p.submit)))
 	mux.HandleFunc("POST "+remote.PathQuery, p.admit(p.creators, p.slot(p.query)))
 	mux.HandleFunc("GET "+remote.PathEvents, p.admit(p.creators, p.events))
-	announce := p.admit(p.members, p.slot(func(w http.ResponseWriter, r *http.Request, _ caller) { p.tracker.ServeHTTP(w, r) }))
-	mux.HandleFunc("GET /announce", announce)
-	mux.HandleFunc("GET /scrape", announce)
+	mux.HandleFunc("GET /announce", p.announce)
+	mux.HandleFunc("GET /scrape", p.announce)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p.fail(w, http.StatusNotFound, remote.ReasonMalformed, errors.New("the portal has no such address or takes another method there: update the program"))
 	})

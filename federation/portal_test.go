@@ -43,8 +43,6 @@ func TestWhoIsLetIn(t *testing.T) {
 			want               int
 		}{
 			{"GET", remote.PathDirectory, "", member},
-			{"GET", "/announce", "", member},
-			{"GET", "/scrape", "", member},
 			{"POST", remote.PathQuery, query, creator},
 		} {
 			status, f, text := p.ask(t, web, r.method, r.path, r.body)
@@ -53,6 +51,16 @@ func TestWhoIsLetIn(t *testing.T) {
 			}
 			if status == http.StatusForbidden && (f.Reason != remote.ReasonCertificate || !strings.Contains(f.Error, refusal.Error())) {
 				t.Errorf("%s: %s %s is told %+v", name, r.method, r.path, f)
+			}
+		}
+		for _, path := range []string{"/announce", "/scrape"} { // of a tracker, which refuses with 200
+			told := "is missing" // what a member is told who asks for nothing
+			if member != http.StatusOK {
+				told = refusal.Error()
+			}
+			status, _, text := p.ask(t, web, "GET", path, "")
+			if status != http.StatusOK || !strings.HasPrefix(text, "d14:failure reason") || !strings.Contains(text, told) {
+				t.Errorf("%s: GET %s: %d %s", name, path, status, text)
 			}
 		}
 	}

@@ -35,6 +35,16 @@ func (f *Federation) newTracker() *server.Server {
 	})
 }
 
+// announce answers members' announces of what is sold. Others are told why not
+// in the words of a tracker, which is what their programs show.
+func (p *portal) announce(w http.ResponseWriter, r *http.Request) {
+	if _, err := p.identify(r, p.members()); err != nil {
+		p.tracker.Refuse(w, err)
+		return
+	}
+	p.slot(func(w http.ResponseWriter, r *http.Request, _ caller) { p.tracker.ServeHTTP(w, r) })(w, r, caller{})
+}
+
 // sold knows the info-hashes of the torrents on the ledger, as announces carry
 // them: SHA-1 of the info dictionary, and the first 20 bytes of its SHA-256.
 // The registry keeps them, with the height up to which the ledger was read.

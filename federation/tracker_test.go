@@ -2,6 +2,8 @@ package federation
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"torrente/identity"
 	"torrente/metainfo"
 	"torrente/payment/contract"
 	"torrente/payment/ledger"
@@ -98,6 +101,36 @@ func TestSoldTorrentsAreForMembers(t *testing.T) {
 	p.open(t).serve(t)
 	member = p.web(t, tlsOf(bob))
 	check()
+}
+
+// Strangers and members who are none any more are refused on the members'
+// tracker, in a tracker's words, and learn nothing of who is there.
+func TestMemberTrackerRefuses(t *testing.T) {
+	p := served(t, nil)
+	bob, carol := p.enrolled(t, "bob").Identity, p.enrolled(t, "carol").Identity
+	other := must[*identity.Authority](t)(identity.NewAuthority("Alpha", p.clock.now(), time.Hour))
+	must[Member](t)(p.Revoke(t.Context(), RevokeRequest{Who: "carol"}))
+	hash := make([]byte, 20)
+	if got := announce(t, p.web(t, tlsOf(bob)), p.at.MemberTracker, hash); !strings.Contains(got, "interval") {
+		t.Fatalf("a member: %q", got)
+	}
+	for name, x := range map[string]struct {
+		shows *tls.Certificate
+		says  error
+	}{
+		"no certificate":     {nil, errNoCertificate},
+		"another federation": {tlsOf(certified(t, other, "bob", p.clock.now(), time.Hour)), identity.ErrOtherFederation},
+		"revoked":            {tlsOf(carol), identity.ErrRevoked},
+	} {
+		web := p.web(t, x.shows)
+		want := fmt.Sprintf("d14:failure reason%d:%se", len(x.says.Error()), x.says)
+		if got := announce(t, web, p.at.MemberTracker, hash); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+		if got := announce(t, web, p.at.Portal+"/scrape", hash); got != want {
+			t.Errorf("%s, who scrapes: %q", name, got)
+		}
+	}
 }
 
 // waitSold waits until the tracker has followed the ledger.

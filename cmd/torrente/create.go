@@ -120,8 +120,12 @@ func create(c *cobra.Command, std stdio, path string, f createFlags) (*torrentFa
 		if err != nil {
 			return nil, err
 		}
-		if o.Pay, err = readFederation(string(home)); err != nil {
+		var tracker string
+		if o.Pay, tracker, err = readFederation(string(home)); err != nil {
 			return nil, fmt.Errorf("create --paid: %w", err)
+		}
+		if tracker != "" && len(f.trackers) == 0 {
+			f.trackers = []string{tracker}
 		}
 	}
 	// Told before hours of hashing; writeTorrent looks again.

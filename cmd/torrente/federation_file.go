@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"torrente/metainfo"
+	"torrente/payment/ledger/remote"
 )
 
 // federationFile, in the home folder, says in which federation the user is
@@ -36,24 +37,28 @@ func readFederationFile(home string, v any) (path string, err error) {
 	return path, nil
 }
 
-// readFederation reads how torrents are sold in the user's federation.
-func readFederation(home string) (*metainfo.Pay, error) {
+// readFederation reads how torrents are sold in the user's federation, and where
+// they are announced; empty: nowhere.
+func readFederation(home string) (*metainfo.Pay, string, error) {
 	var f struct {
 		Ledger string `json:"ledger"` // hexadecimal
 		URL    string `json:"url"`
+		// MemberTracker is the announce URL of the portal.
+		MemberTracker string `json:"member_tracker"`
 	}
 	path, err := readFederationFile(home, &f)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	pay := &metainfo.Pay{Federation: f.URL}
 	ledger, err := hex.DecodeString(f.Ledger)
 	if err != nil || len(ledger) != len(pay.Ledger) {
-		return nil, fmt.Errorf("%s is damaged, enroll again: ledger %q is not %d hexadecimal digits", path, f.Ledger, 2*len(pay.Ledger))
+		return nil, "", fmt.Errorf("%s is damaged, enroll again: ledger %q is not %d hexadecimal digits", path, f.Ledger, 2*len(pay.Ledger))
 	}
 	copy(pay.Ledger[:], ledger)
 	if err := metainfo.CheckFederation(f.URL); err != nil {
-		return nil, fmt.Errorf("%s is damaged, enroll again: %w", path, err)
+		return nil, "", fmt.Errorf("%s is damaged, enroll again: %w", path, err)
 	}
-	return pay, nil
+	tracker, _ := memberTracker(&remote.Directory{URL: f.URL, MemberTracker: f.MemberTracker})
+	return pay, tracker, nil
 }

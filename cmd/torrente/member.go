@@ -21,6 +21,7 @@ import (
 type member struct {
 	*node.Membership
 	client *remote.Client
+	at     *remote.Directory // of its federation, as it was at the enrolment
 	now    func() time.Time
 	aside  string // the folder of a wallet that could not be repaired
 }
@@ -57,7 +58,7 @@ func (h home) openMember(c *cobra.Command, std stdio, how opening) (m *member, e
 	if err != nil {
 		return nil, err
 	}
-	m = &member{Membership: &node.Membership{Identity: id}, now: now}
+	m = &member{Membership: &node.Membership{Identity: id}, at: d, now: now}
 	m.client, err = remote.New(remote.Config{
 		URL: d.Address(), Ledger: d.LedgerID, Now: now,
 		Identity: m.Certified, Roots: func() *x509.CertPool { return d.Pool() },

@@ -72,7 +72,12 @@ func describe(t *node.Torrent) string {
 // peersOf says how many peers there are, and if none gives anything, why.
 func peersOf(t *node.Torrent, st swarm.Status) string {
 	if st.Peers == 0 && st.Dialing == 0 {
-		if why := t.TrackerTrouble(); why != nil {
+		why := t.TrackerTrouble()
+		if why != nil && st.Sold && !t.Pays() {
+			return fmt.Sprintf("0 peers because you are not enrolled in %s, where this is sold, and %s",
+				printable(t.Info().Pay.Federation), printable(why.Error()))
+		}
+		if why != nil {
 			return "0 peers because " + printable(why.Error())
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -49,38 +50,64 @@ func seed(c *cobra.Command, std stdio, at *address, dir string, above payment.Am
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	for _, t := range torrents {
-		if err := s.seedOne(c.Context(), std, t, dir); err != nil {
+	open := make([]*node.Torrent, len(torrents))
+	for i, t := range torrents {
+		if open[i], err = s.seedOne(c.Context(), std, t, dir); err != nil {
 			return err
 		}
 	}
 	fmt.Fprintf(std.err, "seeding on port %d\n", s.node.Port())
-	<-c.Context().Done()
+	complain(c.Context(), std, open)
 	return context.Canceled
 }
 
+// complain tells why no tracker names us to others, each reason once, until ctx
+// ends.
+func complain(ctx context.Context, std stdio, open []*node.Torrent) {
+	said := map[*node.Torrent]string{}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, t := range open {
+			trouble := ""
+			if err := t.TrackerTrouble(); err != nil {
+				trouble = printable(err.Error())
+			}
+			if trouble != "" && trouble != said[t] {
+				fmt.Fprintf(std.err, "%s: others do not learn of it: %s\n", printable(t.Name()), trouble)
+			}
+			said[t] = trouble
+		}
+	}
+}
+
 // seedOne opens a torrent whose data must be complete.
-func (s *session) seedOne(ctx context.Context, std stdio, t *metainfo.Torrent, dir string) error {
+func (s *session) seedOne(ctx context.Context, std stdio, t *metainfo.Torrent, dir string) (*node.Torrent, error) {
 	if err := s.register(ctx, t); err != nil {
-		return err
+		return nil, err
 	}
 	n, err := s.node.Add(node.Options{Torrent: t, Dir: dir, SeedOnly: true, Resume: s.home.resume(shortID(t.Info))})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	select {
 	case <-ctx.Done():
-		return context.Canceled
+		return nil, context.Canceled
 	case <-n.Ended():
-		return n.Err()
+		return nil, n.Err()
 	case <-n.Opened():
 	}
 	if st := n.Status(); st.Have < st.Pieces {
-		return fmt.Errorf("%s: %d of %d pieces in %s are missing or differ from the torrent: fetch them with torrente get --seed, or name the right folder with --dir",
+		return nil, fmt.Errorf("%s: %d of %d pieces in %s are missing or differ from the torrent: fetch them with torrente get --seed, or name the right folder with --dir",
 			t.Info.Name, st.Pieces-st.Have, st.Pieces, dir)
 	}
 	fmt.Fprintf(std.err, "%s: complete, %d pieces\n", printable(t.Info.Name), t.Info.NumPieces())
-	return nil
+	return n, nil
 }
 
 // register makes a sold torrent known to its ledger, which must be ours.

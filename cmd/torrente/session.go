@@ -16,7 +16,6 @@ import (
 	"torrente/metainfo"
 	"torrente/node"
 	"torrente/payment"
-	"torrente/tracker"
 )
 
 // session is a running node in its home folder.
@@ -75,7 +74,7 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member
 	}
 	local, _ := netip.ParseAddr(at.bind) // checked by dialer
 	cfg := node.Config{
-		Trackers: tracker.NewClient(tracker.Config{Local: local, UserAgent: "Torrente/" + version}),
+		Trackers: newAnnouncers(local, nil, nil),
 		Listener: l, Client: "Torrente " + version, Log: logger(c, std.err),
 		Say: func(sentence string) { fmt.Fprintln(std.err, sentence) },
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
@@ -84,6 +83,7 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member
 	}
 	if m != nil {
 		cfg.Member, cfg.Now = m.Membership, m.now
+		cfg.Trackers = newAnnouncers(local, m.at, m.client.TLS())
 	}
 	n := node.New(cfg)
 	switch {

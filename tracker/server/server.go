@@ -102,6 +102,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, err := answer(r)
+	s.write(w, body, err)
+}
+
+// Refuse answers a request that must not be looked at, with the sentence that
+// the peer's user shall read.
+func (s *Server) Refuse(w http.ResponseWriter, why error) { s.write(w, nil, why) }
+
+// write answers with a body, or the reason for which there is none.
+func (s *Server) write(w http.ResponseWriter, body []byte, err error) {
 	if err != nil {
 		s.mu.Lock()
 		s.metrics.Refused++

@@ -78,7 +78,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Patience = defaultPatience
 	}
 	c := &Client{cfg: cfg, host: u.Hostname(), silence: silence, pause: firstPause}
-	t := transport(c.tlsConfig(func(*x509.Certificate) time.Time { return cfg.Now() }), idleTimeout)
+	t := transport(c.TLS(), idleTimeout)
 	c.web = &http.Client{Transport: t, CheckRedirect: noRedirect, Timeout: answerTimeout}
 	c.stream = &http.Client{Transport: t, CheckRedirect: noRedirect}
 	return c, nil
@@ -90,6 +90,13 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 func (c *Client) Close() error {
 	c.web.CloseIdleConnections()
 	return nil
+}
+
+// TLS is how the portal is met: what else it offers to members, as its tracker,
+// is reached in the same way. Nobody but the portal, at this host, gets to see
+// the member's certificate.
+func (c *Client) TLS() *tls.Config {
+	return c.tlsConfig(func(*x509.Certificate) time.Time { return c.cfg.Now() })
 }
 
 // tlsConfig verifies the portal by roots that may change while the client
