@@ -19,6 +19,15 @@ const (
 	// smallWrite is how many bytes of messages other than blocks go into one
 	// write, and what a connection keeps for them.
 	smallWrite = 32 << 10
+	// sealTogether is how many bytes of messages go into one sealed one.
+	sealTogether = 16 << 10
+)
+
+// What was sent is told to the Swarm when it is half of what it hands on at a
+// time, or some time has passed: each time wakes the loop.
+const (
+	reportBlocks = 32
+	reportEvery  = 100 * time.Millisecond
 )
 
 // batch gathers what goes out with one system call. It begins in a buffer that
@@ -32,31 +41,49 @@ type batch struct {
 	blocks int              // in buf
 	bytes  int64            // of their data
 	heavy  int              // messages in buf that the Swarm counts
+	sent   event            // what was written and not told
+	told   time.Time        // when it was, the last time
 }
 
 // writeAll writes messages and blocks, as many as fit in a buffer with each
 // system call.
-func (c *conn) writeAll(out []peerwire.Message) error {
-	b := batch{conn: c, buf: c.small[:0]}
+func (c *conn) writeAll(out []peerwire.Message) (err error) {
+	b := batch{conn: c, buf: c.small[:0], told: time.Now()}
 	defer b.end()
-	for i := range out {
-		if err := b.add(&out[i]); err != nil {
-			return err
+	for len(out) > 0 && err == nil {
+		n := 1
+		if out[0].ID == peerwire.Piece {
+			n, err = b.addBlocks(out[:following(out)])
+		} else {
+			err = b.add(&out[0])
 		}
+		out = out[n:]
+	}
+	if err != nil {
+		return err
 	}
 	return b.flush()
 }
 
-func (b *batch) add(m *peerwire.Message) (err error) {
-	if m.ID == peerwire.Piece {
-		return b.addBlock(m)
+// following is how many blocks, from the first message on, follow each other in
+// their piece.
+func following(out []peerwire.Message) int {
+	for i := 1; i < len(out); i++ {
+		a, b := &out[i-1], &out[i]
+		if b.ID != peerwire.Piece || b.Index != a.Index || b.Begin != a.Begin+a.Length {
+			return i
+		}
 	}
+	return len(out)
+}
+
+func (b *batch) add(m *peerwire.Message) error {
 	failpoint.HitIf(m.ID == peerwire.PayCommitID, "node.commit.send")
 	failpoint.HitIf(m.ID == peerwire.PayID, "node.link.send")
 	if swarm.Heavy(m) {
 		b.heavy++
 	}
-	if b.buf, err = b.conn.append(b.buf, m); err != nil {
+	if err := b.append(m); err != nil {
 		return err
 	}
 	if len(b.buf) >= smallWrite && b.blocks == 0 {
@@ -65,32 +92,50 @@ func (b *batch) add(m *peerwire.Message) (err error) {
 	return nil
 }
 
-// addBlock reads a block into place behind its head.
-func (b *batch) addBlock(m *peerwire.Message) error {
-	if b.chunk == nil || cap(b.buf)-len(b.buf) < peerwire.PieceHeaderSize+piece.BlockSize {
+// addBlocks reads blocks that follow each other into their places behind their
+// heads, as many as there is room for, and returns how many.
+func (b *batch) addBlocks(ms []peerwire.Message) (n int, err error) {
+	const room = peerwire.PieceHeaderSize + piece.BlockSize
+	if err := b.seal(); err != nil { // what was said before stays before
+		return 0, err
+	}
+	if b.chunk == nil || cap(b.buf)-len(b.buf) < room {
 		if err := b.flush(); err != nil {
-			return err
+			return 0, err
 		}
 		if b.chunk == nil {
 			b.chunk = b.conn.torrent.node.chunks.Get().(*[chunkSize]byte)
 		}
 		b.buf = b.chunk[:0]
 	}
-	at := len(b.buf)
-	b.buf = peerwire.AppendPieceHeader(b.buf, m.Index, m.Begin, m.Length)
-	b.buf = b.buf[:at+peerwire.PieceHeaderSize+int(m.Length)]
-	which := piece.Block{Piece: m.Index, Begin: m.Begin, Length: m.Length}
-	t := b.conn.torrent
-	if err := t.store.Load().Read(which, b.buf[at+peerwire.PieceHeaderSize:]); err != nil {
-		t.damage(err)
-		return err
+	var places [chunkBlocks][]byte
+	for n < min(len(ms), chunkBlocks) && cap(b.buf)-len(b.buf) >= room {
+		m := &ms[n]
+		b.buf = peerwire.AppendPieceHeader(b.buf, m.Index, m.Begin, m.Length)
+		at := len(b.buf)
+		b.buf = b.buf[:at+int(m.Length)]
+		places[n] = b.buf[at:]
+		n++
+		b.blocks, b.bytes = b.blocks+1, b.bytes+int64(m.Length)
 	}
-	b.blocks, b.bytes = b.blocks+1, b.bytes+int64(m.Length)
-	return nil
+	first := piece.Block{Piece: ms[0].Index, Begin: ms[0].Begin, Length: ms[0].Length}
+	t := b.conn.torrent
+	if err := t.store.Load().ReadRun(first, places[:n]); err != nil {
+		t.damage(err)
+		return n, err
+	}
+	return n, nil
 }
 
-// flush writes, and tells the Swarm what it counts.
+// flush writes all there is.
 func (b *batch) flush() error {
+	if err := b.seal(); err != nil {
+		return err
+	}
+	return b.write()
+}
+
+func (b *batch) write() error {
 	if len(b.buf) == 0 {
 		return nil
 	}
@@ -99,15 +144,27 @@ func (b *batch) flush() error {
 	failpoint.Hit("node.peer.write")
 	_, err := c.net.Write(b.buf)
 	failpoint.Hit("node.peer.written")
-	if b.blocks > 0 || b.heavy > 0 {
-		c.torrent.mail.post(event{kind: sent, peer: c.id, count: b.blocks, bytes: b.bytes, heavy: b.heavy})
+	b.sent.count, b.sent.bytes, b.sent.heavy = b.sent.count+b.blocks, b.sent.bytes+b.bytes, b.sent.heavy+b.heavy
+	if now := time.Now(); b.sent.count >= reportBlocks || now.Sub(b.told) >= reportEvery {
+		b.told = now
+		b.tell()
 	}
 	b.buf, b.blocks, b.bytes, b.heavy = b.buf[:0], 0, 0, 0
 	return err
 }
 
-// end keeps or gives back the buffer.
+// tell tells the Swarm what it counts of what was written.
+func (b *batch) tell() {
+	if e := b.sent; e.count > 0 || e.heavy > 0 {
+		e.kind, e.peer = sent, b.conn.id
+		b.conn.torrent.mail.post(e)
+	}
+	b.sent = event{}
+}
+
+// end tells the rest, and keeps or gives back the buffer.
 func (b *batch) end() {
+	b.tell()
 	if b.chunk != nil {
 		b.conn.torrent.node.chunks.Put(b.chunk)
 	} else if cap(b.buf) <= 2*smallWrite {
@@ -115,20 +172,48 @@ func (b *batch) end() {
 	}
 }
 
-// append appends a message as it goes over the wire: sealed, once there are
-// keys, but for keep-alives. The message that brings the keys becomes the empty
-// sealed one, which is the first.
-func (c *conn) append(dst []byte, m *peerwire.Message) ([]byte, error) {
-	var plain []byte
+// append appends a message as it goes over the wire. Once there are keys, that is
+// sealed, together with others up to the next block: seal does that. Keep-alives
+// are not sealed. The message that brings the keys becomes the empty sealed one,
+// which is the first.
+func (b *batch) append(m *peerwire.Message) error {
+	c := b.conn
 	switch {
 	case m.ID == peerwire.PaySealedID:
 		c.seal = m.Rare.(*identity.Session)
+		return b.sealed(nil)
 	case c.seal == nil || m.ID == peerwire.KeepAlive:
-		return peerwire.Append(dst, *m), nil
-	default:
-		c.plain = peerwire.Append(c.plain[:0], *m)
-		plain = c.plain[4:]
+		b.buf = peerwire.Append(b.buf, *m)
+		return nil
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(1+len(plain)+identity.SealOverhead))
-	return c.seal.Seal(append(dst, byte(peerwire.PaySealedID)), plain)
+	before := len(c.plain)
+	if c.plain = peerwire.Append(c.plain, *m); before == 0 || len(c.plain) <= sealTogether {
+		return nil
+	}
+	err := b.sealed(c.plain[:before])
+	c.plain = c.plain[:copy(c.plain, c.plain[before:])]
+	return err
+}
+
+// seal appends what waits to be sealed.
+func (b *batch) seal() error {
+	plain := b.conn.plain
+	b.conn.plain = plain[:0]
+	if len(plain) == 0 {
+		return nil
+	}
+	return b.sealed(plain)
+}
+
+// sealed appends a sealed message. It does not make a chunk grow.
+func (b *batch) sealed(plain []byte) (err error) {
+	const head = 5
+	if b.blocks > 0 && cap(b.buf)-len(b.buf) < head+len(plain)+identity.SealOverhead {
+		if err := b.write(); err != nil {
+			return err
+		}
+	}
+	b.buf = binary.BigEndian.AppendUint32(b.buf, uint32(1+len(plain)+identity.SealOverhead))
+	b.buf, err = b.conn.seal.Seal(append(b.buf, byte(peerwire.PaySealedID)), plain)
+	return err
 }

@@ -64,30 +64,83 @@ func (c *conn) close() {
 
 // read runs until the connection ends, and returns why.
 func (c *conn) read() error {
-	r := peerwire.NewReader(c.net, func() []byte { return c.torrent.node.blocks.get(c.done) })
+	in := inbox{conn: c}
+	r := peerwire.NewReader(c.net, in.block)
 	for {
 		r.Limits = c.currentLimits()
 		m, err := r.Next()
-		if err == nil && c.secure != nil {
-			inner, tells, failed := c.secure.receive(m)
-			if failed != nil {
-				return failed
-			}
-			if m = inner; !tells {
-				continue
-			}
-		} else if err == nil && m.ID.IsPay() {
-			return errOutOfTurn
-		}
-		if err == nil && !c.torrent.mail.postWaiting(event{kind: received, peer: c.id, message: m}) {
-			err = errClosed
+		if err == nil {
+			err = in.accept(m)
 		}
 		if err != nil {
-			if m.Data != nil && m.ID == peerwire.Piece {
-				c.torrent.node.blocks.put(m.Data)
-			}
+			c.giveBack(&m)
+			in.post()
 			return err
 		}
+		if len(in.events) >= maxTogether || !r.Ready() {
+			if err := in.post(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// maxTogether is how many messages that came together are posted together.
+const maxTogether = 16
+
+// inbox gathers messages that came together: each post wakes the loop.
+type inbox struct {
+	conn   *conn
+	events []event
+}
+
+// accept takes a message that was read.
+func (in *inbox) accept(m peerwire.Message) error {
+	secure := in.conn.secure
+	switch {
+	case secure == nil && m.ID.IsPay():
+		return errOutOfTurn
+	case secure == nil:
+		in.add(m)
+		return nil
+	case secure.changes(&m):
+		if err := in.post(); err != nil { // what came before is told before
+			return err
+		}
+	}
+	return secure.receive(m, in)
+}
+
+func (in *inbox) add(m peerwire.Message) {
+	in.events = append(in.events, event{kind: received, peer: in.conn.id, message: m})
+}
+
+// block gives the buffer for a block. Who has to wait for one keeps none back.
+func (in *inbox) block() []byte {
+	if b := in.conn.torrent.node.blocks.take(false); b != nil {
+		return b
+	}
+	in.post()
+	return in.conn.torrent.node.blocks.get(in.conn.done)
+}
+
+// post tells the Swarm. When the torrent is gone it gives the buffers back.
+func (in *inbox) post() error {
+	events := in.events
+	in.events = in.events[:0]
+	if len(events) == 0 || in.conn.torrent.mail.postWaiting(events...) {
+		return nil
+	}
+	for i := range events {
+		in.conn.giveBack(&events[i].message)
+	}
+	return errClosed
+}
+
+// giveBack frees the buffer of a message that nobody will get.
+func (c *conn) giveBack(m *peerwire.Message) {
+	if m.Data != nil && m.ID == peerwire.Piece {
+		c.torrent.node.blocks.put(m.Data)
 	}
 }
 

@@ -167,10 +167,25 @@ func (t *Torrent) startIntakes(s *store.Store, partial map[int][]int) {
 		}
 		t.workers.Go(func() {
 			defer in.Close()
-			for v := range c {
-				t.intake(in.Put(v.Block, v.Data, v.Leaf), v.Leaf != nil)
-			}
+			t.takeIn(in, c)
 		})
+	}
+}
+
+// intakeBlocks is how many blocks a worker takes at a time, of those that wait
+// for it: they stay in the cache of its core.
+const intakeBlocks = 8
+
+// takeIn puts blocks away until there are no more to come.
+func (t *Torrent) takeIn(in *store.Intake, c <-chan swarm.Verification) {
+	blocks := make([]store.Incoming, 0, intakeBlocks)
+	for v := range c {
+		blocks = append(blocks[:0], store.Incoming{Block: v.Block, Data: v.Data, Leaf: v.Leaf})
+		for waiting := len(c); waiting > 0 && len(blocks) < intakeBlocks; waiting-- {
+			v := <-c // nobody else takes from it
+			blocks = append(blocks, store.Incoming{Block: v.Block, Data: v.Data, Leaf: v.Leaf})
+		}
+		in.Put(blocks, t.tookIn)
 	}
 }
 
@@ -193,20 +208,26 @@ func (t *Torrent) serveHashes(s *store.Store) {
 	}
 }
 
-// intake tells the Swarm what became of a block.
-func (t *Torrent) intake(o store.Outcome, proven bool) {
-	switch {
-	case o.Err != nil:
-		t.damage(o.Err)
-	case o.Inconsistent:
-		t.fail(fmt.Errorf("piece %d: %w", o.Block.Piece, errInconsistent))
-	case o.OK && !o.Whole && !proven:
-		// Nothing to tell of a block that waits for the rest of its piece.
-	default:
-		t.mail.post(event{kind: verified, verdict: swarm.Verdict{
-			Block: o.Block, OK: o.OK, Whole: o.Whole, Good: o.Good, False: o.False,
-		}})
+// tookIn tells the Swarm what became of blocks.
+func (t *Torrent) tookIn(outcomes []store.Outcome) {
+	var events [intakeBlocks]event
+	n := 0
+	for i := range outcomes {
+		switch o := &outcomes[i]; {
+		case o.Err != nil:
+			t.damage(o.Err)
+		case o.Inconsistent:
+			t.fail(fmt.Errorf("piece %d: %w", o.Block.Piece, errInconsistent))
+		case o.OK && !o.Whole && !o.Proven:
+			// Nothing to tell of a block that waits for the rest of its piece.
+		default:
+			events[n] = event{kind: verified, verdict: swarm.Verdict{
+				Block: o.Block, OK: o.OK, Whole: o.Whole, Good: o.Good, False: o.False,
+			}}
+			n++
+		}
 	}
+	t.mail.post(events[:n]...)
 }
 
 // saveNowAndThen writes the resume record beside the loop, one at a time.

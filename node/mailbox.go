@@ -51,31 +51,32 @@ func newMailbox() *mailbox {
 	return m
 }
 
-// post adds an event from inside: it never waits, so that the torrent's own
+// post adds events from inside: it never waits, so that the torrent's own
 // workers and writers cannot block it. It reports false when the torrent is
 // gone.
-func (m *mailbox) post(e event) bool {
+func (m *mailbox) post(events ...event) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.add(e)
+	return m.add(events)
 }
 
-// postWaiting adds an event of a peer; it waits while the mailbox is full.
-func (m *mailbox) postWaiting(e event) bool {
+// postWaiting adds events of a peer; it waits while the mailbox is full.
+func (m *mailbox) postWaiting(events ...event) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.mail) >= maxMail && !m.closed {
 		m.room.Wait()
 	}
-	return m.add(e)
+	return m.add(events)
 }
 
-func (m *mailbox) add(e event) bool {
+func (m *mailbox) add(events []event) bool {
 	if m.closed {
 		return false
 	}
-	m.mail = append(m.mail, e)
-	if len(m.mail) == 1 {
+	first := len(m.mail) == 0
+	m.mail = append(m.mail, events...)
+	if first && len(events) > 0 {
 		select {
 		case m.wake <- struct{}{}:
 		default:

@@ -86,26 +86,32 @@ func (s *secure) end() {
 	}
 }
 
-// receive takes a message that was read, and returns what it means to the
-// Swarm: itself, what was sealed in it, or nothing.
-func (s *secure) receive(m peerwire.Message) (out peerwire.Message, ok bool, err error) {
+// changes reports whether a message may do more than tell the Swarm something:
+// what came before it has to be told first.
+func (s *secure) changes(m *peerwire.Message) bool {
+	return m.ID != peerwire.Piece && !(s.sealed && m.ID == peerwire.PaySealedID)
+}
+
+// receive takes a message that was read, and puts into the inbox what it means
+// to the Swarm: itself, what was sealed in it, or nothing.
+func (s *secure) receive(m peerwire.Message, in *inbox) error {
 	switch {
 	case m.ID == peerwire.PayHelloID:
-		return m, false, s.onHello(m.Rare.(peerwire.PayHello))
+		return s.onHello(m.Rare.(peerwire.PayHello))
 	case m.ID == peerwire.PayAuthID:
-		return m, false, s.onAuth(m.Data)
+		return s.onAuth(m.Data)
 	case m.ID == peerwire.PaySealedID:
-		return s.open(m.Data)
+		return s.open(m.Data, in)
 	case m.ID == peerwire.Piece || m.ID == peerwire.KeepAlive:
-		return m, true, nil
 	case s.sealed:
-		return m, false, errUnsealed
+		return errUnsealed
 	case m.ID == peerwire.PayErrorID: // why they refuse us, before there are keys
-		return m, false, refusedBy(m.Rare.(peerwire.PayError))
+		return refusedBy(m.Rare.(peerwire.PayError))
 	case m.ID.IsPay():
-		return m, false, errOutOfTurn
+		return errOutOfTurn
 	}
-	return m, true, nil
+	in.add(m)
+	return nil
 }
 
 // onHello agrees on a ledger and starts the handshake, bound to all that was
@@ -175,41 +181,55 @@ func (s *secure) send(m peerwire.Message) {
 
 // open breaks a seal. The first one proves that the other side holds the key
 // of its certificate and accepted ours.
-func (s *secure) open(sealed []byte) (m peerwire.Message, ok bool, err error) {
+func (s *secure) open(sealed []byte, in *inbox) error {
 	if !s.keyed {
-		return m, false, errOutOfTurn
+		return errOutOfTurn
 	}
 	plain, err := s.session.Open(nil, sealed)
 	if err != nil {
-		return m, false, err
+		return err
 	}
 	if !s.sealed {
 		s.sealed = true
 		s.timer.Stop()
 		s.authenticated()
 	}
-	if len(plain) == 0 {
-		return m, false, nil
+	limits := s.conn.currentLimits()
+	for len(plain) > 0 {
+		var m peerwire.Message
+		if m, plain, err = peerwire.Cut(plain, limits); err != nil {
+			return err
+		}
+		if err := s.opened(m, in); err != nil {
+			return err
+		}
 	}
-	switch id := peerwire.ID(plain[0]); id {
+	return nil
+}
+
+// opened takes a message that was sealed.
+func (s *secure) opened(m peerwire.Message, in *inbox) error {
+	tells := true
+	switch m.ID {
 	case peerwire.PayCommitID:
-		return s.openCommit(plain)
-	case peerwire.Piece, peerwire.PayHelloID, peerwire.PayAuthID, peerwire.PaySealedID:
-		return m, false, fmt.Errorf("%w: %v", errSealedKind, id)
+		var err error
+		if tells, err = s.openCommit(m); err != nil {
+			return err
+		}
+	case peerwire.Piece, peerwire.KeepAlive, peerwire.PayHelloID, peerwire.PayAuthID, peerwire.PaySealedID:
+		return fmt.Errorf("%w: %v", errSealedKind, m.ID)
 	}
-	m, err = peerwire.Parse(plain, s.conn.currentLimits())
-	return m, err == nil, err
+	if tells {
+		in.add(m)
+	}
+	return nil
 }
 
 // openCommit checks a commitment's signature: the Swarm does no such work.
-func (s *secure) openCommit(plain []byte) (peerwire.Message, bool, error) {
-	m, err := peerwire.Parse(plain, s.conn.currentLimits())
-	if err != nil {
-		return m, false, err
-	}
+func (s *secure) openCommit(m peerwire.Message) (tells bool, err error) {
 	c, p := m.Rare.(peerwire.PayCommit), s.session.Peer()
 	if err := c.Commitment.VerifySignature(p.MSP, p.SPKI, c.Signature); err != nil {
-		return m, false, err
+		return false, err
 	}
 	return s.offered(m, &c)
 }
@@ -217,16 +237,16 @@ func (s *secure) openCommit(plain []byte) (peerwire.Message, bool, error) {
 // offered hands a commitment to the Swarm, or lets it wait while another one of
 // the account is not registered. One that is not between us two is the Swarm's to
 // refuse.
-func (s *secure) offered(m peerwire.Message, c *peerwire.PayCommit) (peerwire.Message, bool, error) {
+func (s *secure) offered(m peerwire.Message, c *peerwire.PayCommit) (tells bool, err error) {
 	p, k := s.conn.torrent.node.purse, &c.Commitment
 	if k.Payer != s.account() || k.Receiver != p.account || k.Ledger != p.ledger.ID() {
-		return m, true, nil
+		return true, nil
 	}
 	first, err := p.unregistered.admit(p.node.cfg.Now(), s.account(), offer{s.conn, k.ID(), m})
 	if err == nil && !first {
 		s.send(peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
 	}
-	return m, first, err
+	return first, err
 }
 
 // account is that of the other side, once it is authentic.

@@ -26,6 +26,7 @@ type customer struct {
 	conn    net.Conn
 	reader  *peerwire.Reader
 	session *identity.Session
+	opened  []byte // messages that came sealed together and are not read yet
 }
 
 // visitAs opens a connection about a torrent and becomes authentic on it.
@@ -80,7 +81,7 @@ func (p *customer) seal(plain []byte) {
 	p.conn.Write(append(append(b, byte(peerwire.PaySealedID)), sealed...))
 }
 
-func (p *customer) say(m peerwire.Message) { p.seal(wire(m)[4:]) }
+func (p *customer) say(m peerwire.Message) { p.seal(wire(m)) }
 
 // until reads up to a message of a kind.
 func (p *customer) until(id peerwire.ID) peerwire.Message {
@@ -97,15 +98,19 @@ func (p *customer) until(id peerwire.ID) peerwire.Message {
 }
 
 func (p *customer) next() (m peerwire.Message, err error) {
+	if len(p.opened) > 0 {
+		m, p.opened, err = peerwire.Cut(p.opened, peerwire.Limits{})
+		return m, err
+	}
 	p.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
 	if m, err = p.reader.Next(); err != nil || m.ID != peerwire.PaySealedID {
 		return m, err
 	}
-	plain, err := p.session.Open(nil, m.Data)
-	if err != nil || len(plain) == 0 {
+	p.opened, err = p.session.Open(nil, m.Data)
+	if err != nil || len(p.opened) == 0 {
 		return m, err
 	}
-	return peerwire.Parse(plain, peerwire.Limits{})
+	return p.next()
 }
 
 // shows shows a commitment.

@@ -91,6 +91,17 @@ func Parse(b []byte, l Limits) (Message, error) {
 	return m, nil
 }
 
+// Cut parses the first of several messages, each with its length before it as on
+// the wire, and returns the rest. What it returns may lie in b.
+func Cut(b []byte, l Limits) (m Message, rest []byte, err error) {
+	if len(b) < 4 || uint64(len(b)-4) < uint64(binary.BigEndian.Uint32(b)) {
+		return Message{}, nil, fmt.Errorf("%w: %d bytes that are no message", ErrMalformed, len(b))
+	}
+	body := b[4:][:binary.BigEndian.Uint32(b)]
+	m, err = Parse(body, l)
+	return m, b[4+len(body):], err
+}
+
 func (m *Message) parseBody(b []byte, l Limits) bool {
 	be := binary.BigEndian
 	switch m.ID {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -319,7 +320,39 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzReader: a stream and its messages one by one tell the same.
+// Messages one behind the other, as they are sealed together, come apart again.
+func TestCut(t *testing.T) {
+	for _, c := range []struct {
+		wire string // hex
+		ids  []ID
+		err  error
+	}{
+		{"", nil, nil},
+		{"00000001 02", []ID{Interested}, nil},
+		{"00000005 04 00000007 00000001 02", []ID{Have, Interested}, nil},
+		{"00000000", []ID{KeepAlive}, nil},
+		{"00000001 02 000000", []ID{Interested}, ErrMalformed},      // half a length
+		{"00000001 02 00000002 04", []ID{Interested}, ErrMalformed}, // less than it says
+		{"ffffffff 02", nil, ErrMalformed},
+		{"00000002 02 00", nil, ErrTooLong},
+		{"00000001 3f", nil, ErrUnknownID},
+	} {
+		rest, err := unhex(t, strings.ReplaceAll(c.wire, " ", "")), error(nil)
+		var ids []ID
+		for len(rest) > 0 && err == nil {
+			var m Message
+			if m, rest, err = Cut(rest, limits); err == nil {
+				ids = append(ids, m.ID)
+			}
+		}
+		if !slices.Equal(ids, c.ids) || !errors.Is(err, c.err) {
+			t.Errorf("%s: %v, %v, want %v, %v", c.wire, ids, err, c.ids, c.err)
+		}
+	}
+}
+
+// FuzzReader: a stream and its messages one by one tell the same, read or cut;
+// what is said to be ready is not waited for.
 func FuzzReader(f *testing.F) {
 	t := &testing.T{}
 	for _, c := range messages {
@@ -329,12 +362,23 @@ func FuzzReader(f *testing.F) {
 		r := NewReader(bytes.NewReader(b), newBlock)
 		r.Limits = limits
 		var back []byte
-		for {
+		for rest := b; ; {
+			ready := r.Ready()
 			m, err := r.Next()
-			if err != nil {
+			if ready && errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%x is said to be whole", rest)
+			}
+			c, after, cutErr := Cut(rest, limits)
+			if (err == nil) != (cutErr == nil) {
+				t.Errorf("%x: read with %v, cut with %v", rest, err, cutErr)
+			}
+			if err != nil || cutErr != nil {
 				break
 			}
-			back = Append(back, m)
+			if c.ID != m.ID {
+				t.Errorf("%x: read %v, cut %v", rest, m.ID, c.ID)
+			}
+			back, rest = Append(back, m), after
 		}
 		if !bytes.HasPrefix(b, back) {
 			t.Errorf("%x became %x", b, back)

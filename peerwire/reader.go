@@ -54,6 +54,17 @@ func (r *Reader) Next() (Message, error) {
 	return r.other(id, int(n)-1)
 }
 
+// Ready reports whether the next message has come whole, so that Next will not
+// wait for the peer.
+func (r *Reader) Ready() bool {
+	have := r.src.Buffered()
+	if have < 4 {
+		return false
+	}
+	head, err := r.src.Peek(4)
+	return err == nil && uint64(have-4) >= uint64(binary.BigEndian.Uint32(head))
+}
+
 // piece reads the rest of a piece message, the block straight into its buffer.
 func (r *Reader) piece(length int) (Message, error) {
 	if length <= 0 {

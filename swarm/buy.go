@@ -12,9 +12,9 @@ import (
 const (
 	// payAfter is how long a verified unit waits for others to be paid with.
 	payAfter = 20 * time.Millisecond
-	// payAtOnce is the most units that wait to be paid, a quarter of the window at
-	// most: each link wakes the seller, and costs it about as much as a unit.
-	payAtOnce = 64
+	// payShare is the part of the window, one in four, that may wait to be paid:
+	// each link wakes the seller, and costs it about as much as a unit.
+	payShare = 4
 	// trustGrowth is how many paid units earn one of credit (section 4).
 	trustGrowth = 16
 	// raiseAhead is for how long a cap shall last: twice the time of a ledger
@@ -147,7 +147,7 @@ func (s *Swarm) buyAgain(p *peer) {
 	b.deal = nil
 }
 
-// payAll pays everybody what is due: a piece is whole, or this is the end.
+// payAll pays everybody what is due: this is the end.
 func (s *Swarm) payAll(now time.Time) {
 	if !s.sold {
 		return
@@ -392,16 +392,17 @@ func (s *Swarm) tickPurchase(now time.Time, p *peer) {
 	}
 }
 
-// payAhead releases the link without which a request would not be served: what
-// is asked for goes beyond what the seller lends.
+// payAhead releases the link without which more requests would not be served:
+// with what is asked for already they go beyond what the seller lends. It pays
+// all that is due, since one link costs as much as another.
 func (s *Swarm) payAhead(now time.Time, p *peer, more int) {
 	b := &p.buy
 	if !s.sold || b.deal == nil || more == 0 {
 		return
 	}
-	asked := b.verified + s.disputed[b.id] + b.outstanding(p)
+	asked := b.verified + s.disputed[b.id] + b.outstanding(p) + uint64(more)
 	if need := asked - min(asked, b.credit()); need > b.links {
-		s.pay(now, p, min(need, b.verified+s.unproven(b)+b.ahead()))
+		s.pay(now, p, max(b.verified, min(need, b.verified+s.unproven(b)+b.ahead())))
 	}
 }
 
@@ -429,7 +430,7 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 		s.refill(now, p)
 		return // paid ahead
 	}
-	if due := k.verified - k.links; s.draining || due >= max(1, min(k.credit()/4, payAtOnce)) {
+	if due := k.verified - k.links; s.draining || due >= max(1, k.credit()/payShare) {
 		s.pay(now, p, k.verified)
 	} else if k.since.IsZero() {
 		k.since = now

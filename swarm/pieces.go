@@ -173,6 +173,7 @@ func (s *Swarm) completed(now time.Time, index int) {
 	s.picker.Completed(index)
 	s.totals.Verified += s.layout.Size(index)
 	if s.picker.Have().Full() {
+		s.payAll(now) // before others hear of it: a seed that has seen us complete leaves
 		s.askCloses(now)
 	}
 	for _, p := range s.snapshot() {

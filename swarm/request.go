@@ -55,9 +55,9 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	if p.asked.len() == 0 && len(s.picks) > 0 {
 		p.since = now
 	}
+	s.payAhead(now, p, len(s.picks))
 	for _, b := range s.picks {
 		p.asked.push(b)
-		s.payAhead(now, p, 1)
 		s.send(now, p, peerwire.BlockMessage(peerwire.Request, b.Piece, b.Begin, b.Length))
 	}
 }
@@ -230,7 +230,6 @@ func (s *Swarm) Verified(now time.Time, v Verdict) {
 		s.trees.verified(index)
 		s.trees.ahead(s) // the next leaves are wanted before the next tick
 		s.trees.ask(s, now)
-		s.payAll(now) // before others hear of the piece: a seed that has seen us complete leaves
 		s.completed(now, int(index))
 	case v.Whole:
 		s.failedPiece(now, index)

@@ -13,7 +13,7 @@ import (
 func (s *Store) HasData(index int) bool {
 	b := piece.Block{Piece: uint32(index), Length: uint32(s.layout.Size(index))}
 	found := false
-	err := s.each(b, nil, func(i int, _ []byte, off, n int64) error {
+	err := s.each(b, func(i int, off, n int64) error {
 		if s.info.Files[i].Pad || found {
 			return nil
 		}

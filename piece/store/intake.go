@@ -13,9 +13,18 @@ import (
 // tell later which blocks were false.
 const maxFailed = 32
 
+// Incoming is a block that was asked for, exactly one block of the layout.
+type Incoming struct {
+	Block piece.Block
+	Data  []byte
+	Leaf  *[32]byte // its proven leaf hash, or nil
+}
+
 // Outcome says what became of a block given to an Intake.
 type Outcome struct {
 	Block piece.Block
+	// Proven says that its leaf hash was known.
+	Proven bool
 	// OK is false if the block is known to be false by its own leaf hash. It is
 	// not on disk then.
 	OK bool
@@ -46,7 +55,21 @@ type Intake struct {
 	failed  map[uint32][]byte
 	room    *Room
 	scratch [piece.BlockSize]byte
+
+	// What Put works with.
+	taken    []taken
+	run      [][]byte
+	outcomes []Outcome
 }
+
+// taken is a block that Put has accepted, with the draft of its piece.
+type taken struct {
+	Incoming
+	draft *draft
+	last  bool // it makes its piece whole
+}
+
+func (t *taken) number() int { return int(t.Block.Begin / piece.BlockSize) }
 
 // draft is a piece on its way to be whole.
 type draft struct {
@@ -65,31 +88,90 @@ func (s *Store) NewIntake(room *Room, free func([]byte)) *Intake {
 	return &Intake{store: s, free: free, room: room, drafts: map[uint32]*draft{}, failed: map[uint32][]byte{}}
 }
 
-// Put takes a block that was asked for, exactly one block of the layout, and
-// owns data from now on. leaf is the proven leaf hash, or nil.
-func (in *Intake) Put(b piece.Block, data []byte, leaf *[32]byte) Outcome {
-	d, k := in.draft(b.Piece), int(b.Begin/piece.BlockSize)
-	if d.leaves != nil {
-		sum := sha256.Sum256(data)
-		if leaf != nil && *leaf != sum {
-			in.free(data)
-			return Outcome{Block: b}
+// Put takes blocks as they came, and owns their data from now on. What follows
+// each other is written with one system call. tell is called with the outcomes,
+// in parts: who waits for a leaf does not wait for SHA-1 as well. They are valid
+// until it returns.
+func (in *Intake) Put(blocks []Incoming, tell func([]Outcome)) {
+	in.outcomes, in.taken = in.outcomes[:0], in.taken[:0]
+	for i := range blocks {
+		in.take(&blocks[i])
+	}
+	written := in.taken[:0]
+	for rest := in.taken; len(rest) > 0; {
+		n := following(rest)
+		if in.write(rest[:n]) {
+			written = append(written, rest[:n]...)
 		}
-		d.setLeaf(k, sum)
+		rest = rest[n:]
 	}
-	if err := in.store.Write(b, data); err != nil {
-		in.free(data)
-		return Outcome{Block: b, Err: err}
+	in.flush(tell)
+	for i := range written {
+		t := &written[i]
+		in.hash(t.draft, t.number(), t.Data)
+		if t.last {
+			in.outcomes = append(in.outcomes, in.finish(t))
+		}
 	}
-	if !d.written[k] {
-		d.written[k] = true
-		d.missing--
+	in.flush(tell)
+}
+
+func (in *Intake) flush(tell func([]Outcome)) {
+	if len(in.outcomes) > 0 {
+		tell(in.outcomes)
 	}
-	in.hash(d, k, data)
-	if d.missing > 0 {
-		return Outcome{Block: b, OK: true}
+	in.outcomes = in.outcomes[:0]
+}
+
+// take accepts a block unless its leaf hash is wrong.
+func (in *Intake) take(b *Incoming) {
+	t := taken{Incoming: *b, draft: in.draft(b.Block.Piece)}
+	if t.draft.leaves != nil {
+		sum := sha256.Sum256(b.Data)
+		if b.Leaf != nil && *b.Leaf != sum {
+			in.free(b.Data)
+			in.outcomes = append(in.outcomes, Outcome{Block: b.Block, Proven: true})
+			return
+		}
+		t.draft.setLeaf(t.number(), sum)
 	}
-	return in.finish(b, d)
+	in.taken = append(in.taken, t)
+}
+
+// following is how many blocks, from the first on, follow each other in their
+// piece.
+func following(blocks []taken) int {
+	for i := 1; i < len(blocks); i++ {
+		a, b := &blocks[i-1].Block, &blocks[i].Block
+		if b.Piece != a.Piece || b.Begin != a.Begin+a.Length {
+			return i
+		}
+	}
+	return len(blocks)
+}
+
+// write stores blocks that follow each other, and reports whether it could.
+func (in *Intake) write(run []taken) bool {
+	in.run = in.run[:0]
+	for i := range run {
+		in.run = append(in.run, run[i].Data)
+	}
+	err := in.store.WriteRun(run[0].Block, in.run)
+	for i := range run {
+		t := &run[i]
+		d, k := t.draft, t.number()
+		if err != nil {
+			in.free(t.Data)
+		} else if !d.written[k] {
+			d.written[k] = true
+			d.missing--
+			t.last = d.missing == 0
+		}
+		if !t.last {
+			in.outcomes = append(in.outcomes, Outcome{Block: t.Block, Proven: t.Leaf != nil, OK: err == nil, Err: err})
+		}
+	}
+	return err == nil
 }
 
 // Restore tells that blocks of a piece, by number, were verified and are on
@@ -164,8 +246,9 @@ func (in *Intake) takeEarly(d *draft) ([]byte, bool) {
 }
 
 // finish decides on a piece all of whose blocks are written.
-func (in *Intake) finish(b piece.Block, d *draft) Outcome {
-	out := Outcome{Block: b, OK: true, Whole: true}
+func (in *Intake) finish(t *taken) Outcome {
+	b, d := t.Block, t.draft
+	out := Outcome{Block: b, Proven: t.Leaf != nil, OK: true, Whole: true}
 	index := int(b.Piece)
 	defer in.discard(b.Piece)
 	if out.Err = in.readBack(index, d); out.Err != nil {

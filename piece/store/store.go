@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sort"
 	"sync"
@@ -88,10 +87,19 @@ func (s *Store) Sync() error { return s.files.sync() }
 
 // Read fills dst with the data of b, padding as zeros. len(dst) must be
 // b.Length. A file that is missing or too short is an error.
-func (s *Store) Read(b piece.Block, dst []byte) error {
-	return s.each(b, dst, func(i int, part []byte, off, _ int64) error {
+func (s *Store) Read(b piece.Block, dst []byte) error { return s.ReadRun(b, [][]byte{dst}) }
+
+// ReadRun fills dst with the data of the blocks that follow each other in a
+// piece from first on, one buffer for each, as long as the block.
+func (s *Store) ReadRun(first piece.Block, dst [][]byte) error {
+	first.Length = length(dst)
+	return s.each(first, func(i int, off, n int64) (err error) {
+		var part [][]byte
+		part, dst = cutVector(dst, n)
 		if i < 0 || s.info.Files[i].Pad {
-			clear(part)
+			for _, b := range part {
+				clear(b)
+			}
 			return nil
 		}
 		h, err := s.files.acquire(i, false)
@@ -99,19 +107,20 @@ func (s *Store) Read(b piece.Block, dst []byte) error {
 			return err
 		}
 		defer s.files.release(h)
-		if _, err := h.file.ReadAt(part, off); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
-		}
-		return nil
+		return readVector(h.file, part, off)
 	})
 }
 
 // Write stores the data of b. Padding is left out.
-func (s *Store) Write(b piece.Block, data []byte) error {
-	return s.each(b, data, func(i int, part []byte, off, _ int64) error {
+func (s *Store) Write(b piece.Block, data []byte) error { return s.WriteRun(b, [][]byte{data}) }
+
+// WriteRun stores the data of the blocks that follow each other in a piece from
+// first on, one buffer for each.
+func (s *Store) WriteRun(first piece.Block, data [][]byte) error {
+	first.Length = length(data)
+	return s.each(first, func(i int, off, n int64) error {
+		var part [][]byte
+		part, data = cutVector(data, n)
 		if i < 0 || s.info.Files[i].Pad {
 			return nil
 		}
@@ -121,7 +130,7 @@ func (s *Store) Write(b piece.Block, data []byte) error {
 		}
 		defer s.files.release(h)
 		failpoint.Hit("store.block.write")
-		if _, err = h.file.WriteAt(part, off); err != nil {
+		if err = writeVector(h.file, part, off); err != nil {
 			return err
 		}
 		failpoint.Hit("store.block.written")
@@ -129,10 +138,17 @@ func (s *Store) Write(b piece.Block, data []byte) error {
 	})
 }
 
-// each calls f for the part of every file that b covers: n bytes from off,
-// which are part of data unless data is nil. A gap between files (v2
-// alignment) is file -1.
-func (s *Store) each(b piece.Block, data []byte, f func(file int, part []byte, off, n int64) error) error {
+// length is that of all buffers together; a piece has no more.
+func length(bufs [][]byte) (n uint32) {
+	for _, b := range bufs {
+		n += uint32(len(b))
+	}
+	return n
+}
+
+// each calls f for the part of every file that b covers: n bytes from off. A
+// gap between files (v2 alignment) is file -1.
+func (s *Store) each(b piece.Block, f func(file int, off, n int64) error) error {
 	at := s.layout.Start(int(b.Piece)) + int64(b.Begin)
 	end := at + int64(b.Length)
 	list := s.info.Files
@@ -147,12 +163,8 @@ func (s *Store) each(b piece.Block, data []byte, f func(file int, part []byte, o
 			n = min(n, list[i].Length-off)
 			i++
 		}
-		var part []byte
-		if data != nil {
-			part, data = data[:n], data[n:]
-		}
 		if n > 0 {
-			if err := f(file, part, off, n); err != nil {
+			if err := f(file, off, n); err != nil {
 				return s.explain(s.info.Name, err)
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,7 +96,13 @@ func (p *purse) free([]byte) { p.out-- }
 
 func (p *purse) put(in *Intake, b piece.Block, data []byte, leaf *[32]byte) Outcome {
 	p.out++
-	return in.Put(b, data, leaf)
+	return putOne(in, b, data, leaf)
+}
+
+// putOne puts one block.
+func putOne(in *Intake, b piece.Block, data []byte, leaf *[32]byte) (out Outcome) {
+	in.Put([]Incoming{{b, data, leaf}}, func(all []Outcome) { out = all[0] })
+	return out
 }
 
 // In whatever order blocks come, all pieces verify, every buffer comes back,
@@ -107,22 +112,34 @@ func TestIntakeInAnyOrder(t *testing.T) {
 		f := newFixture(t, sh.o)
 		rapid.Check(t, func(t *rapid.T) {
 			all := f.blocks()
-			rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "order"), 1)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			for range rapid.IntRange(0, len(all)).Draw(t, "swaps") { // what is not swapped is written in runs
+				i, j := rapid.IntRange(0, len(all)-1).Draw(t, "i"), rapid.IntRange(0, len(all)-1).Draw(t, "j")
+				all[i], all[j] = all[j], all[i]
+			}
 			var p purse
 			limit := rapid.IntRange(0, 8).Draw(t, "held at most")
 			room := NewRoom(limit)
 			in := f.store.NewIntake(room, p.free)
-			whole := 0
-			for _, b := range all {
-				out := p.put(in, b, f.data(b), nil)
-				if !out.OK || out.Err != nil || out.Whole && !out.Good {
-					t.Fatalf("%s %v: %+v", sh.name, b, out)
+			whole, told := 0, 0
+			for rest := all; len(rest) > 0; {
+				n := min(rapid.IntRange(1, 6).Draw(t, "come together"), len(rest))
+				var come []Incoming
+				for _, b := range rest[:n] {
+					come = append(come, Incoming{Block: b, Data: f.data(b)})
 				}
-				if out.Whole {
-					whole++
-				}
+				rest, p.out = rest[n:], p.out+n
+				in.Put(come, func(outs []Outcome) {
+					for _, out := range outs {
+						if told++; !out.OK || out.Err != nil || out.Whole && !out.Good {
+							t.Fatalf("%s: %+v", sh.name, out)
+						}
+						if out.Whole {
+							whole++
+						}
+					}
+				})
 			}
-			if whole != f.layout.Pieces() || p.out != 0 || room.left.Load() != int64(limit) {
+			if told != len(all) || whole != f.layout.Pieces() || p.out != 0 || room.left.Load() != int64(limit) {
 				t.Fatalf("%s: %d of %d pieces, %d buffers missing", sh.name, whole, f.layout.Pieces(), p.out)
 			}
 		})
@@ -203,7 +220,7 @@ func TestInconsistentHybrid(t *testing.T) {
 	in := f.store.NewIntake(NewRoom(4), func([]byte) {})
 	var out Outcome
 	for k := range f.layout.Blocks(0) {
-		out = in.Put(f.layout.Block(0, k), f.data(f.layout.Block(0, k)), nil)
+		out = putOne(in, f.layout.Block(0, k), f.data(f.layout.Block(0, k)), nil)
 	}
 	if !out.Inconsistent || out.Good {
 		t.Errorf("%+v", out)
@@ -222,7 +239,7 @@ func TestRestoredBlocks(t *testing.T) {
 		}
 		in := f.store.NewIntake(NewRoom(4), func([]byte) {})
 		in.Restore(index, []int{0, 0})
-		if out := in.Put(second, f.data(second), nil); !out.Good {
+		if out := putOne(in, second, f.data(second), nil); !out.Good {
 			t.Errorf("%s: %+v", sh.name, out)
 		}
 	}
@@ -484,7 +501,7 @@ func BenchmarkIntake(b *testing.B) {
 			b.ReportAllocs()
 			n := 0
 			for b.Loop() {
-				out := in.Put(s.layout.Block(n/64%64, n%64), data, nil)
+				out := putOne(in, s.layout.Block(n/64%64, n%64), data, nil)
 				if out.Err != nil || out.Whole && !out.Good {
 					b.Fatalf("%+v", out)
 				}
@@ -559,7 +576,7 @@ func TestOnlyTheLastFailedCopyIsCompared(t *testing.T) {
 				if k == bad {
 					d[0] ^= 1
 				}
-				o = in.Put(f.layout.Block(index, k), d, nil)
+				o = putOne(in, f.layout.Block(index, k), d, nil)
 			}
 			return o
 		}
@@ -589,7 +606,7 @@ func TestRoomIsShared(t *testing.T) {
 		all = append(all, in)
 		for i := range f.layout.Pieces() {
 			if f.layout.Blocks(i) == 2 { // the second block first: it has to be held
-				in.Put(f.layout.Block(i, 1), f.data(f.layout.Block(i, 1)), nil)
+				putOne(in, f.layout.Block(i, 1), f.data(f.layout.Block(i, 1)), nil)
 				put++
 			}
 		}
