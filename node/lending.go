@@ -55,6 +55,9 @@ func (p *purse) loadBooks(now time.Time) error {
 			return err
 		}
 		p.byOwner[account] = b
+		if b.Unsafe() { // what was lent is in doubt from now on, and not from the next start
+			p.changed[account] = true
+		}
 	}
 	for _, c := range p.member.Wallet.Claims() {
 		if !c.Ended && c.Best.Index > 0 {

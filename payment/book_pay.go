@@ -64,6 +64,7 @@ func (b *Book) Recount(now time.Time, c *Commitment, index, registeredCap uint32
 		t := b.tabs[torrent]
 		known := min(units, t.debt)
 		t.debt -= known
+		t.ages.pay(known)
 		t.units = newest(t.units, t.debt)
 		units -= known
 		b.tidy(torrent)
@@ -116,6 +117,7 @@ func (b *Book) payDebts(first TorrentID, units uint64) uint64 {
 		doubted := min(units, t.doubt)
 		t.doubt -= doubted
 		units -= doubted
+		t.ages.pay(known + doubted)
 		t.units = newest(t.units, t.debt)
 		t.safe -= min(known+doubted, t.safe) // after a crash the links pay it again
 		b.tidy(torrent)
@@ -143,7 +145,8 @@ func (b *Book) Advance(now time.Time) {
 			b.fail()
 			// Once is enough: the debt stays, and what is earned from now on
 			// is the account's own.
-			t.hold, t.left = time.Time{}, time.Time{}
+			t.hold = time.Time{}
+			t.ages.failed()
 		}
 	}
 }
@@ -162,15 +165,19 @@ func (b *Book) Deadline() time.Time {
 	return first
 }
 
-// due returns when the tab is in default, or zero.
-func (t *tab) due() time.Time {
-	switch {
-	case !t.hold.IsZero() && t.owed()+t.leased > 0:
-		return t.hold.Add(holdLimit)
-	case !t.left.IsZero() && t.owed() > 0:
-		return t.left.Add(awayLimit)
+// due returns when the tab is in default, or zero: a debt is as old as its
+// oldest unit, whatever connections there were since.
+func (t *tab) due() (at time.Time) {
+	if since := t.ages.oldest(); !since.IsZero() {
+		at = since.Add(awayLimit)
 	}
-	return time.Time{}
+	if t.hold.IsZero() || t.owed()+t.leased == 0 {
+		return at
+	}
+	if held := t.hold.Add(holdLimit); at.IsZero() || held.Before(at) {
+		at = held
+	}
+	return at
 }
 
 // fail takes the credit away. The debt stays and is paid first.
