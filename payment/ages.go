@@ -66,6 +66,17 @@ func (a ages) oldest() time.Time {
 	return time.Time{}
 }
 
+// until is how many units are owed since a time or longer, and are not in
+// default.
+func (a ages) until(t time.Time) (n uint64) {
+	for _, x := range a {
+		if !x.since.IsZero() && !x.since.After(t) {
+			n += x.units
+		}
+	}
+	return n
+}
+
 func (a ages) sum() (n uint64) {
 	for _, x := range a {
 		n += x.units

@@ -7,24 +7,63 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Who comes back every day and never pays is in default after one day.
-func TestReconnectingDebtorDefaults(t *testing.T) {
-	b := customer(4)
-	b.Lease(film, 3)
-	b.Leave(today, film, Standing{Unpaid: 3})
-	for hour := range 23 {
-		at := today.Add(time.Duration(hour+1) * time.Hour)
+// Who comes back every hour and never pays has no day more than others: the
+// credit pays, as far as there is any.
+func TestReconnectingDebtor(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		credit     Amount
+		left, owed uint64
+	}{
+		{"a customer", 640, 160, 0}, {"all of its credit", 480, 0, 0}, {"less credit than debt", 479, 0, 1}, {"a stranger", 0, 0, 3},
+	} {
+		b := testBook(3)
+		b.credit, b.halved = c.credit, today
+		b.Lease(film, 3)
+		b.Leave(today, film, Standing{Unpaid: 3, Units: []uint32{7, 8, 9}})
+		for hour := range 23 {
+			at := today.Add(time.Duration(hour+1) * time.Hour)
+			b.Join(film)
+			b.Advance(at)
+			b.Leave(at, film, Standing{})
+		}
+		if b.Defaulted() || b.Credit() != c.credit || b.Owed() != 3 {
+			t.Errorf("%s: within the day credit %d, %d owed", c.name, b.Credit(), b.Owed())
+		}
 		b.Join(film)
-		b.Advance(at)
-		b.Leave(at, film, Standing{})
+		b.Advance(today.Add(day))
+		if uint64(b.Credit()) != c.left || b.Owed() != c.owed || b.Defaulted() != (c.owed > 0) || !b.Unsafe() {
+			t.Errorf("%s: after a day credit %d, %d owed, defaulted %v", c.name, b.Credit(), b.Owed(), b.Defaulted())
+		}
+		b.Advance(today.Add(2 * day))
+		if uint64(b.Credit()) != c.left || b.Owed() != c.owed {
+			t.Errorf("%s: once more", c.name)
+		}
 	}
-	if b.Defaulted() {
-		t.Error("within the day")
-	}
-	b.Join(film)
-	if b.Advance(today.Add(day)); !b.Defaulted() {
-		t.Error("no default after a day of visits")
-	}
+}
+
+// A buyer that was killed with its whole window under way, and has those units
+// from others since, loses that much credit and is a stranger: it owes nothing
+// and may pay ahead. Who takes the window again and again, and never pays, has
+// in sum what a sixteenth of its credit buys.
+func TestWhatAThiefTakes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		window := rapid.Uint32Range(1, 1024).Draw(t, "window")
+		b, now, taken := customer(window), today, uint64(0)
+		for n := 0; n < 25 && b.Window() > 0; n++ {
+			got := b.Lease(film, rapid.Uint64Range(1, 1024).Draw(t, "units"))
+			taken += got
+			b.Leave(now, film, Standing{Unpaid: got})
+			now = now.Add(day)
+			b.Advance(now)
+		}
+		if taken > uint64(window) || b.Owed() != 0 || b.Defaulted() {
+			t.Fatalf("%d taken with a window of %d, %d owed, defaulted %v", taken, window, b.Owed(), b.Defaulted())
+		}
+		if got := b.Count(now, promise(film, 0), 1, 1); got.Paid != 1 {
+			t.Fatalf("a unit paid ahead: %+v", got)
+		}
+	})
 }
 
 // A debt that arises anew every hour, and is paid within the day, is none.
@@ -60,11 +99,14 @@ func TestDebtKeepsItsAge(t *testing.T) {
 	if due := b.Deadline(); !due.Equal(today.Add(day)) {
 		t.Errorf("what was in doubt is due %s", due)
 	}
+	if b.Advance(today.Add(day)); b.Owed() != 0 || b.Credit() != (16*8+1-16*2)*10 {
+		t.Errorf("what was in doubt: %d owed, credit %d", b.Owed(), b.Credit())
+	}
 }
 
-// What the books of all orders of visits, payments and restarts say of defaults
+// What is written off of the books of all orders of visits, payments and restarts
 // is what a list of every unpaid unit says, to the hour.
-func TestDefaultsByTheUnit(t *testing.T) {
+func TestWriteOffsByTheUnit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b, c := customer(1000), promise(film, 0)
 		now, paid := today, uint32(0)
@@ -103,20 +145,18 @@ func TestDefaultsByTheUnit(t *testing.T) {
 			},
 			"wait": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.Int64Range(0, int64(9*time.Hour)).Draw(t, "time")))
-				credit := b.Credit()
 				b.Advance(now)
+				for uint64(len(unpaid)) > b.Owed() {
+					if age := now.Sub(unpaid[0]); age < 24*time.Hour {
+						t.Fatalf("written off after %s", age)
+					}
+					unpaid = unpaid[1:]
+				}
 				if b.Owed() != uint64(len(unpaid)) {
 					t.Fatalf("%d owed, want %d", b.Owed(), len(unpaid))
 				}
-				var age time.Duration
-				if len(unpaid) > 0 {
-					age = now.Sub(unpaid[0])
-				}
-				if age >= 25*time.Hour && !b.Defaulted() {
-					t.Fatalf("no default after %s", age)
-				}
-				if age < 24*time.Hour && b.Credit() != credit && now.Sub(today) < creditHalves {
-					t.Fatalf("a default after %s", age)
+				if len(unpaid) > 0 && now.Sub(unpaid[0]) >= 25*time.Hour {
+					t.Fatalf("still owed after %s", now.Sub(unpaid[0]))
 				}
 			},
 		})

@@ -17,8 +17,8 @@ const (
 	// creditHalves is how long credit takes to lose half of its worth.
 	creditHalves = 30 * 24 * time.Hour
 	// holdLimit is how long a debt may go without a link on hold, and awayLimit
-	// how long it may last at all after the connection in which it arose, before
-	// it is a default.
+	// how long it may last at all after the connection in which it arose: then
+	// credit pays for it, or it is a default too.
 	holdLimit = 10 * time.Minute
 	awayLimit = 24 * time.Hour
 	// markAhead is the least by which leases may grow before they are written
@@ -107,8 +107,8 @@ func (b *Book) earned() uint64 {
 // Credit returns the coins earned from the account, after halvings.
 func (b *Book) Credit() Amount { return b.credit }
 
-// Defaulted reports whether the account left a debt unpaid for too long, and
-// has not paid it since.
+// Defaulted reports whether the account left a debt unpaid for too long, more
+// than its credit was worth or on hold, and has not paid it since.
 func (b *Book) Defaulted() bool { return b.defaulted }
 
 // Owed returns the units served or perhaps served, not paid, and looked after

@@ -137,8 +137,9 @@ func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 		t.Errorf("after 60 days credit %d", b.Credit())
 	}
 	b.Lease(film, 1)
-	b.Leave(today.Add(60*day), film, Standing{Unpaid: 1})
+	b.Hold(today.Add(60*day), film)
 	b.Advance(today.Add(3000 * day))
+	b.Leave(today.Add(3000*day), film, Standing{Unpaid: 1})
 	if b.Credit() != 0 || b.Owed() != 1 {
 		t.Errorf("after years credit %d, debt %d", b.Credit(), b.Owed())
 	}
@@ -147,10 +148,10 @@ func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	for what, c := range map[string]struct {
 		happen func(b *Book)
-		at     time.Duration
+		at     time.Duration // zero: at once
 	}{
 		"hold":   {func(b *Book) { b.Hold(today, film) }, 10 * time.Minute},
-		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}) }, day},
+		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 3}); b.credit = 160 }, day},
 		"expiry": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}); b.Expired(film) }, 0},
 	} {
 		b := customer(4)
