@@ -210,7 +210,8 @@ func (p *purse) keep(choose func(*payment.Book) bool) error {
 	return nil
 }
 
-// keepBooks lets time pass in the books, and keeps them, until the node ends.
+// keepBooks lets time pass in the books and in what they wait for, and keeps
+// them, until the node ends.
 func (p *purse) keepBooks(ctx context.Context) {
 	tick := time.NewTicker(keepBooksEvery)
 	defer tick.Stop()
@@ -220,6 +221,7 @@ func (p *purse) keepBooks(ctx context.Context) {
 			return
 		case <-tick.C:
 			p.advanceBooks(p.node.cfg.Now())
+			p.unregistered.lapse(p.node.cfg.Now())
 			p.keepAll()
 		}
 	}

@@ -222,7 +222,7 @@ func (s *secure) offered(m peerwire.Message, c *peerwire.PayCommit) (peerwire.Me
 	if k.Payer != s.account() || k.Receiver != p.account || k.Ledger != p.ledger.ID() {
 		return m, true, nil
 	}
-	first, err := p.unregistered.admit(p.node.cfg.Now(), s.account(), offer{s.conn, k.ID(), m})
+	first, err := p.unregistered.admit(p.node.cfg.Now(), s.account(), offer{conn: s.conn, id: k.ID(), message: m})
 	if err == nil && !first {
 		s.send(peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
 	}
