@@ -18,11 +18,11 @@ import (
 const payVersion = 1
 
 // An address may begin authBurst authentications at once, and then one in
-// authEvery, whatever comes of them: each costs us two signatures and more, some
-// milliseconds, before we know who is there. A connection is one torrent, so a
-// member that shares thirty with us begins thirty when we start; and several
-// members may be behind one address. Who comes too often is closed, and comes
-// again later by itself.
+// authEvery: each costs us two signatures and more, some milliseconds, before we
+// know who is there. Those that succeed do not count: a connection is one torrent,
+// so a member that shares many with us begins as many when we start, and several
+// members may be behind one address. Who comes too often is closed, and comes again
+// later by itself.
 const (
 	authBurst = 32
 	authEvery = 5 * time.Second
@@ -238,6 +238,9 @@ func (s *secure) account() payment.Account {
 // authenticated tells the Swarm who is there.
 func (s *secure) authenticated() {
 	t, id, account := s.conn.torrent, s.conn.id, s.account()
+	if !s.outgoing {
+		t.node.auths.Return(remote(s.conn.net).Addr())
+	}
 	t.tell(func(now time.Time) { t.swarm.Authenticated(now, id, account) })
 }
 
