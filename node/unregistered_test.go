@@ -269,7 +269,7 @@ func TestTwoTorrentsFromOneSeller(t *testing.T) {
 	n := startNode(t, m.buyer)
 	var downloads []*Torrent
 	for _, shop := range m.shops {
-		downloads = append(downloads, add(t, n, Options{Torrent: shop.opt.Torrent, Peers: []netip.AddrPort{at(shop.node)}, PayUpTo: 1000}))
+		downloads = append(downloads, add(t, n, Options{Torrent: shop.opt.Torrent, Peers: []netip.AddrPort{at(shop.node)}, Consent: Consent{1000, clubPrice}}))
 	}
 	for _, d := range downloads {
 		within(t, "the paid download", d.Complete())
