@@ -153,11 +153,29 @@ func (z *citizen) performPays(e *Pays) {
 		z.w.after(z.ledger.delay, func() { z.deal(b) })
 	}
 	for _, r := range e.Raise {
-		z.w.after(z.ledger.delay, func() { z.ledger.register(r.Commitment, r.Cap) })
+		z.w.after(z.ledger.delay, func() { z.raise(r) })
 	}
 	for _, id := range e.Watch {
 		z.w.after(time.Millisecond, func() { z.ledger.tell(id) })
 	}
+}
+
+// raise registers a higher cap, as far as the frozen coins go.
+func (z *citizen) raise(r Raise) {
+	cap := z.ledger.caps[r.Commitment]
+	if z.frozen > 0 {
+		free := z.frozen
+		for _, id := range z.deals {
+			free -= min(free, z.ledger.caps[id])
+		}
+		r.Cap = min(r.Cap, cap+free)
+	}
+	if r.Cap <= cap {
+		z.s.NotRaised(z.w.now, r.Commitment)
+		z.perform()
+		return
+	}
+	z.ledger.register(r.Commitment, r.Cap)
 }
 
 // fakeWallet keeps what package wallet keeps.
