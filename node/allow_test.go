@@ -32,7 +32,7 @@ func TestAllow(t *testing.T) {
 	if frozen() != 0 || len(m.Wallet.Intentions()) != 0 || buyer.PaymentTrouble() != nil {
 		t.Errorf("%d coins are frozen, trouble %v", frozen(), buyer.PaymentTrouble())
 	}
-	buyer.Allow(160)
+	buyer.Allow(Consent{160, clubPrice})
 	within(t, "the paid download", buyer.Complete())
 	if n := frozen(); n > 160 {
 		t.Errorf("%d coins are frozen", n)

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,10 @@ const (
 	// soon again while something is wrong.
 	attendEvery = time.Minute
 	attendSoon  = 10 * time.Second
+	// clockMargin is by how much less than the tolerance a clock that was wrong
+	// must be off to count as right: one at the limit would have all connections
+	// begin anew again and again.
+	clockMargin = 10 * time.Second
 )
 
 // errNoAnswer says that what answers for the ledger is none.
@@ -28,15 +33,22 @@ type attention struct {
 	mu    sync.Mutex // guards the following
 	wrong *ledger.WrongClock
 	told  bool // the user was, of wrong
-	// unlisted are info dictionaries that wait for the clock to be right.
-	unlisted [][]byte
+	// unlisted are torrents that wait for the clock to be right, or for the
+	// ledger to take them.
+	unlisted []unlisted
+}
+
+// unlisted is a torrent that the ledger does not know yet.
+type unlisted struct {
+	info []byte // its info dictionary
+	told bool   // the user was, why
 }
 
 // attend asks the ledger for its time now and then, until the node ends.
 func (p *purse) attend(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait := attendEvery
-		if _, err := p.askLedger(ctx); err != nil || p.wrongClock() != nil {
+		if _, err := p.askLedger(ctx); err != nil || p.wrongClock() != nil || !p.registerLate(ctx) {
 			wait = attendSoon
 		}
 		p.complain()
@@ -69,9 +81,23 @@ func (p *purse) askLedger(ctx context.Context) (*contract.LedgerInfo, error) {
 	}
 	p.heard(answered)
 	if a.Time != 0 {
-		p.judged(ledger.CompareClocks(asked, answered, time.Unix(int64(a.Time), 0)))
+		p.judged(p.compareClocks(asked, answered, time.Unix(int64(a.Time), 0)))
 	}
 	return a.Ledger, nil
+}
+
+// compareClocks judges our clock; one that was wrong is so until it is right by
+// a margin.
+func (p *purse) compareClocks(asked, answered, at time.Time) *ledger.WrongClock {
+	if wrong := ledger.CompareClocks(asked, answered, at); wrong != nil {
+		return wrong
+	}
+	if ledger.CompareClocks(asked.Add(clockMargin), answered.Add(-clockMargin), at) == nil {
+		return nil
+	}
+	p.attention.mu.Lock()
+	defer p.attention.mu.Unlock()
+	return p.wrong
 }
 
 // judged notes what the comparison of the clocks gave. When that changes the
@@ -92,9 +118,6 @@ func (p *purse) judged(wrong *ledger.WrongClock) {
 		p.node.cfg.Log.Warn("nothing is sold or bought", "why", wrong)
 	case told:
 		p.node.say("the clock of this machine is right again: what is sold is served again")
-	}
-	if wrong == nil {
-		p.node.tasks.Go(func() { p.registerLate(p.node.ctx) })
 	}
 	for _, t := range p.node.all() {
 		if info := t.Info(); info == nil || info.Pay != nil {
@@ -146,7 +169,7 @@ func (n *Node) Register(ctx context.Context, info []byte) error {
 	}
 	if wrong := p.wrongClock(); wrong != nil {
 		p.attention.mu.Lock()
-		p.unlisted = append(p.unlisted, info)
+		p.unlisted = append(p.unlisted, unlisted{info: info})
 		p.attention.mu.Unlock()
 		p.complain()
 		return wrong
@@ -154,17 +177,41 @@ func (n *Node) Register(ctx context.Context, info []byte) error {
 	return p.ask(ctx, &contract.RegisterTorrent{Info: info})
 }
 
-// registerLate registers what had to wait for the clock.
-func (p *purse) registerLate(ctx context.Context) {
+// registerLate registers what had to wait, and reports whether nothing is left.
+// What the ledger refuses is not tried again; if it does not answer, that is
+// tried at the next look.
+func (p *purse) registerLate(ctx context.Context) bool {
 	p.attention.mu.Lock()
-	infos := p.unlisted
-	p.unlisted = nil
-	p.attention.mu.Unlock()
-	for _, info := range infos {
-		if err := p.node.Register(ctx, info); err != nil && ctx.Err() == nil {
-			p.node.say("a torrent that is sold is not known to the ledger: %v", err)
-		}
+	all := p.unlisted
+	if p.wrong != nil {
+		all = nil
+	} else {
+		p.unlisted = nil
 	}
+	p.attention.mu.Unlock()
+	all = slices.DeleteFunc(all, func(u unlisted) bool { return p.listed(ctx, u) })
+	p.attention.mu.Lock()
+	defer p.attention.mu.Unlock()
+	for _, u := range all {
+		p.unlisted = append(p.unlisted, unlisted{u.info, true})
+	}
+	return len(p.unlisted) == 0
+}
+
+// listed tries to register a torrent, and reports whether there is no more to be
+// tried. The user is told once what is in the way.
+func (p *purse) listed(ctx context.Context, u unlisted) bool {
+	err := p.ask(ctx, &contract.RegisterTorrent{Info: u.info})
+	if err == nil || ctx.Err() != nil {
+		return true
+	}
+	_, refused := errors.AsType[contract.Code](err)
+	if refused {
+		p.node.say("a torrent that is sold is not known to the ledger, which refuses it: %v", err)
+	} else if !u.told {
+		p.node.say("a torrent that is sold is not known to the ledger yet, which is asked again: %v", err)
+	}
+	return refused
 }
 
 // mayPay reports whether payment is offered to a peer, or its offer accepted.

@@ -83,6 +83,11 @@ func TestWrongClock(t *testing.T) {
 		}
 		clock.set(-ledger.ClockTolerance)
 		pass(attendSoon)
+		if n.purse.wrongClock() == nil || registered() || len(said()) != 1 {
+			t.Errorf("at the limit it counts as right: said %q", said())
+		}
+		clock.set(clockMargin + time.Second - ledger.ClockTolerance)
+		pass(attendSoon)
 		if !registered() || !slices.Equal(said()[1:], []string{"the clock of this machine is right again: what is sold is served again"}) {
 			t.Errorf("registered %v, said %q", registered(), said())
 		}
@@ -95,6 +100,46 @@ func TestWrongClock(t *testing.T) {
 			t.Error("nobody looks any more")
 		}
 	})
+}
+
+// A torrent that waited for the clock, and could not be registered when it was
+// right since the ledger did not answer, is registered later. It is said once.
+func TestRegisteredInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := startDealing(t)
+		clock, deaf := &skewed{Ledger: d.club.ledger}, &moody{Ledger: d.club.ledger}
+		other := makeGoods(t, 1<<19, d.club.price())
+		clock.set(time.Hour)
+		d.seller.Ledger = &readsAndWrites{clock, deaf}
+		n, said := d.run(d.seller)
+		defer n.Close()
+		synctest.Wait()
+		if err := n.Register(t.Context(), other.torrent.Info.Raw); !isWrongClock(err) {
+			t.Fatal(err)
+		}
+		deaf.set(true)
+		clock.set(0)
+		pass(3 * ledgerTime)
+		if got := said(); len(got) != 3 || !strings.HasPrefix(got[2], "a torrent that is sold is not known to the ledger yet") {
+			t.Errorf("said: %q", got)
+		}
+		deaf.set(false)
+		pass(2 * ledgerTime)
+		a, err := d.club.ledger.Query(t.Context(), contract.Query{Kind: contract.QueryTorrent, Torrent: payment.TorrentID(other.torrent.Info.ID())})
+		if err != nil || a.Torrent == nil || len(said()) != 3 {
+			t.Errorf("it is not known to the ledger: %v, said %q", err, said())
+		}
+	})
+}
+
+// readsAndWrites is a ledger whose queries and calls go different ways.
+type readsAndWrites struct {
+	ledger.Ledger
+	writes ledger.Ledger
+}
+
+func (l *readsAndWrites) Submit(ctx context.Context, tx *contract.Signed) (ledger.Receipt, error) {
+	return l.writes.Submit(ctx, tx)
 }
 
 // Connections on which payment was agreed end when a clock proves wrong, and

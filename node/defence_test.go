@@ -339,6 +339,15 @@ func askToPay(t *testing.T, tr *Torrent, ip string, id byte, ledger [8]byte) boo
 	}
 }
 
+// Members behind one address, or one with many torrents, are not slowed down:
+// what succeeds does not count.
+func TestAuthenticationsThatSucceed(t *testing.T) {
+	m := openMarket(t)
+	for range authBurst + 10 {
+		m.calls(0).conn.Close()
+	}
+}
+
 // An address that begins one authentication after the other, all in vain, is
 // looked at so often and no more; others are not its neighbours.
 func TestAuthenticationsAreLimited(t *testing.T) {

@@ -129,7 +129,8 @@ func (f *frozen) learn(info *contract.IntentionInfo) {
 	f.units, f.free = uint64(info.Funds/info.Price), uint64(info.Free/info.Price)
 }
 
-// declare freezes coins for what is missing, within what the user allowed.
+// declare freezes coins for what is missing, within what the user allowed and at
+// no higher price than the user agreed to.
 func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
 	if f.rose != nil {
 		return f.rose
@@ -138,8 +139,13 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	if err != nil {
 		return err
 	}
-	if q.Highest > t.opt.PayUpTo {
-		return fmt.Errorf("%s costs up to %s coins, and %s are allowed", t.Name(), q.Highest, t.opt.PayUpTo)
+	agreed := t.opt.Consent
+	if q.Price > agreed.Price {
+		f.rose = &priceRose{agreed.Price, q.Price}
+		return f.rose
+	}
+	if q.Highest > agreed.Coins {
+		return fmt.Errorf("%s costs up to %s coins, and %s are allowed", t.Name(), q.Highest, agreed.Coins)
 	}
 	if err := p.sweep(ctx); err != nil {
 		return err
@@ -148,9 +154,9 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	f.intention = payment.IntentionOf(p.ledger.ID(), p.account, torrent, f.request)
 	f.wanted, f.coins = units, q.Highest
 	reserve := wallet.Reservation{Request: f.request, Intention: f.row(torrent)}
-	call := &contract.Declare{Torrent: torrent, Units: units, Margin: margin, MaxPrice: q.Price}
+	call := &contract.Declare{Torrent: torrent, Units: units, Margin: margin, MaxPrice: agreed.Price}
 	if _, err := p.submit(ctx, reserve, call); err != nil {
-		return p.undeclared(p.dearer(ctx, f, q, err), f.intention)
+		return p.undeclared(p.dearer(ctx, f, units, agreed.Price, err), f.intention)
 	}
 	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventDeclared, torrent, units, q.Highest)
 	return p.refresh(ctx, f)
@@ -161,15 +167,15 @@ func (e *priceRose) Unwrap() error { return contract.PriceRose }
 
 // dearer tells from which price to which it rose, if a Declare was refused for
 // that. f is locked.
-func (p *purse) dearer(ctx context.Context, f *frozen, q Quote, err error) error {
+func (p *purse) dearer(ctx context.Context, f *frozen, units uint64, agreed payment.Amount, err error) error {
 	if !errors.Is(err, contract.PriceRose) {
 		return err
 	}
-	now, err2 := p.node.Quote(ctx, q.Units)
+	now, err2 := p.node.Quote(ctx, units)
 	if err2 != nil {
 		return errors.Join(err, err2)
 	}
-	f.rose = &priceRose{q.Price, now.Price}
+	f.rose = &priceRose{agreed, now.Price}
 	return f.rose
 }
 
@@ -204,7 +210,7 @@ func (p *purse) refresh(ctx context.Context, f *frozen) error {
 // addFunds freezes more coins once all are promised, within what the user
 // allowed. f is locked.
 func (p *purse) addFunds(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
-	allowed := t.opt.PayUpTo - min(t.opt.PayUpTo, f.coins)
+	allowed := t.opt.Consent.Coins - min(t.opt.Consent.Coins, f.coins)
 	if f.price > 0 {
 		units = min(units, uint64(allowed/f.price))
 	}

@@ -60,7 +60,7 @@ func TestPriceThatRises(t *testing.T) {
 	c.fund(t, m, 1000)
 	r := &rising{Ledger: c.ledger}
 	m.Ledger = r
-	buyer := add(t, startNode(t, m), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(shop.node)}, PayUpTo: 1000})
+	buyer := add(t, startNode(t, m), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(shop.node)}, Consent: Consent{1000, clubPrice - 1}})
 	eventually(t, "the trouble", func() bool { return buyer.PaymentTrouble() != nil })
 	const want = "the price rose from 1 to 2 coins a unit meanwhile: run the command again to see the new cost"
 	if err := buyer.PaymentTrouble(); err.Error() != want || !errors.Is(err, contract.PriceRose) {
@@ -76,5 +76,36 @@ func TestPriceThatRises(t *testing.T) {
 	a, err := c.ledger.Query(t.Context(), contract.Query{Kind: contract.QueryAccount, Account: m.account()})
 	if err != nil || a.Account.Available != 1000 || a.Account.Frozen != 0 || len(m.Wallet.Intentions()) != 0 {
 		t.Errorf("%+v, %v, %d intentions", a.Account, err, len(m.Wallet.Intentions()))
+	}
+}
+
+// A price that rose after the user had agreed, and before there was a seller, is
+// refused, although what it costs is within what was allowed. Nothing is sent.
+func TestPriceThatWasAgreed(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 1<<20, c.price())
+	m := c.member(t, "buyer")
+	c.fund(t, m, 1000)
+	r := &rising{Ledger: c.ledger, declares: 1} // it has risen
+	m.Ledger = r
+	n := startNode(t, m)
+	if err := n.Register(t.Context(), g.torrent.Info.Raw); err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		agreed payment.Amount
+		rose   bool
+	}{"too low": {clubPrice - 1, true}, "the same": {clubPrice, false}, "higher": {clubPrice + 1, false}} {
+		torrent := payment.TorrentID(g.torrent.Info.ID())
+		buyer := add(t, n, Options{Torrent: g.torrent, AskFirst: true})
+		buyer.Allow(Consent{1000, x.agreed})
+		before := r.declares
+		err := n.purse.declare(t.Context(), buyer, torrent, &frozen{}, 64)
+		const want = "the price rose from 1 to 2 coins a unit meanwhile: run the command again to see the new cost"
+		rose := err != nil && err.Error() == want && errors.Is(err, contract.PriceRose)
+		if rose != x.rose || err != nil && !rose || rose == (r.declares > before) {
+			t.Errorf("%s: %v, %d calls", name, err, r.declares-before)
+		}
+		buyer.Close()
 	}
 }

@@ -55,6 +55,9 @@ func (p *purse) loadBooks(now time.Time) error {
 			return err
 		}
 		p.byOwner[account] = b
+		if b.Unsafe() { // what was lent is in doubt from now on, and not from the next start
+			p.changed[account] = true
+		}
 	}
 	for _, c := range p.member.Wallet.Claims() {
 		if !c.Ended && c.Best.Index > 0 {
@@ -207,7 +210,8 @@ func (p *purse) keep(choose func(*payment.Book) bool) error {
 	return nil
 }
 
-// keepBooks lets time pass in the books, and keeps them, until the node ends.
+// keepBooks lets time pass in the books and in what they wait for, and keeps
+// them, until the node ends.
 func (p *purse) keepBooks(ctx context.Context) {
 	tick := time.NewTicker(keepBooksEvery)
 	defer tick.Stop()
@@ -217,6 +221,7 @@ func (p *purse) keepBooks(ctx context.Context) {
 			return
 		case <-tick.C:
 			p.advanceBooks(p.node.cfg.Now())
+			p.unregistered.lapse(p.node.cfg.Now())
 			p.keepAll()
 		}
 	}

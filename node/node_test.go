@@ -406,7 +406,7 @@ func TestPaidDownload(t *testing.T) {
 	peers := []netip.AddrPort{at(shop.node)}
 	for _, m := range []*Membership{first, late} {
 		c.fund(t, m, 100_000)
-		buyer := add(t, startNode(t, m), Options{Magnet: g.torrent.Magnet(), Peers: peers, PayUpTo: 100_000})
+		buyer := add(t, startNode(t, m), Options{Magnet: g.torrent.Magnet(), Peers: peers, Consent: Consent{100_000, clubPrice}})
 		within(t, "the paid download", buyer.Complete())
 		peers = append(peers, at(buyer.node))
 		eventually(t, "the payment of all", func() bool { return int(buyer.Status().Paid) == units })
@@ -454,7 +454,7 @@ func TestNoMoneyNoData(t *testing.T) {
 		if x.coins > 0 {
 			c.fund(t, m, x.coins)
 		}
-		buyer := add(t, startNode(t, m), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(shop.node)}, PayUpTo: x.limit})
+		buyer := add(t, startNode(t, m), Options{Torrent: g.torrent, Peers: []netip.AddrPort{at(shop.node)}, Consent: Consent{x.limit, clubPrice}})
 		eventually(t, "the trouble", func() bool { return buyer.PaymentTrouble() != nil })
 		if err := buyer.PaymentTrouble(); !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%q, want %q", err, x.want)

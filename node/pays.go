@@ -162,10 +162,10 @@ func (t *Torrent) unwritten(err error) error {
 	return fmt.Errorf("the wallet cannot be written, so %s stops: %w", t.Name(), err)
 }
 
-// Allow says how many coins may be frozen for a torrent that was opened with
+// Allow says what the user agreed to pay for a torrent that was opened with
 // AskFirst. It is called once at most.
-func (t *Torrent) Allow(coins payment.Amount) {
-	t.opt.PayUpTo = coins // read by those alone who have waited for allowed
+func (t *Torrent) Allow(c Consent) {
+	t.opt.Consent = c // read by those alone who have waited for allowed
 	close(t.allowed)
 }
 

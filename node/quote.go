@@ -18,6 +18,13 @@ type Quote struct {
 	Cost, Highest payment.Amount
 }
 
+// Consent is what a user who has read a Quote agreed to. The zero Consent pays
+// nothing.
+type Consent struct {
+	Coins payment.Amount // that may be frozen, at most
+	Price payment.Amount // of a unit, at most: that of the Quote
+}
+
 // errTooDear says that a torrent costs more coins than there are.
 var errTooDear = errors.New("the torrent costs more than 64 bits can count")
 

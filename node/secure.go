@@ -18,11 +18,11 @@ import (
 const payVersion = 1
 
 // An address may begin authBurst authentications at once, and then one in
-// authEvery, whatever comes of them: each costs us two signatures and more, some
-// milliseconds, before we know who is there. A connection is one torrent, so a
-// member that shares thirty with us begins thirty when we start; and several
-// members may be behind one address. Who comes too often is closed, and comes
-// again later by itself.
+// authEvery: each costs us two signatures and more, some milliseconds, before we
+// know who is there. Those that succeed do not count: a connection is one torrent,
+// so a member that shares many with us begins as many when we start, and several
+// members may be behind one address. Who comes too often is closed, and comes again
+// later by itself.
 const (
 	authBurst = 32
 	authEvery = 5 * time.Second
@@ -242,7 +242,7 @@ func (s *secure) offered(m peerwire.Message, c *peerwire.PayCommit) (tells bool,
 	if k.Payer != s.account() || k.Receiver != p.account || k.Ledger != p.ledger.ID() {
 		return true, nil
 	}
-	first, err := p.unregistered.admit(p.node.cfg.Now(), s.account(), offer{s.conn, k.ID(), m})
+	first, err := p.unregistered.admit(p.node.cfg.Now(), s.account(), offer{conn: s.conn, id: k.ID(), message: m})
 	if err == nil && !first {
 		s.send(peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
 	}
@@ -258,6 +258,9 @@ func (s *secure) account() payment.Account {
 // authenticated tells the Swarm who is there.
 func (s *secure) authenticated() {
 	t, id, account := s.conn.torrent, s.conn.id, s.account()
+	if !s.outgoing {
+		t.node.auths.Return(remote(s.conn.net).Addr())
+	}
 	t.tell(func(now time.Time) { t.swarm.Authenticated(now, id, account) })
 }
 

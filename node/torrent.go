@@ -32,8 +32,8 @@ type Options struct {
 	Dir string
 	// Resume is the path of the resume record.
 	Resume string
-	// PayUpTo is how many coins may be frozen for this torrent.
-	PayUpTo payment.Amount
+	// Consent is what the user agreed to pay for this torrent.
+	Consent Consent
 	// AskFirst keeps coins from being frozen before Allow has said how many may
 	// be: what a link costs is known when its metadata is.
 	AskFirst bool
@@ -57,7 +57,7 @@ type Torrent struct {
 	// have closed besides, ended when the torrent has stopped.
 	complete, settled, opened, ended chan struct{}
 	drained                          chan struct{} // closed when nothing bought is on its way any more
-	allowed                          chan struct{} // closed when opt.PayUpTo is what the user allows
+	allowed                          chan struct{} // closed when opt.Consent is the user's
 	cancel                           context.CancelFunc
 	ctx                              context.Context
 	tasks                            sync.WaitGroup // dials, checks and saves

@@ -19,7 +19,8 @@ var errTwoCommitments = errors.New("a commitment while another one is not regist
 // one of each account, over all its connections and torrents, since each makes
 // us ask the ledger again and again (P9). What the account's other connections
 // bring waits for that one to be registered, to expire, or to lose its
-// connection; nobody but the account itself waits for it. None is on disk before
+// connection, which it does after lapseAfter; nobody but the account itself waits
+// for it. None is on disk before
 // it is registered: nothing is counted on it until then, and a buyer shows it
 // again to a seller that does not know it.
 type unregistered struct {
@@ -31,9 +32,14 @@ type unregistered struct {
 	offers map[payment.Account][]offer
 }
 
+// lapseAfter is how long the others of an account wait for one that the ledger
+// does not register, at least.
+const lapseAfter = 2 * time.Minute
+
 // offer is a commitment that came on a connection.
 type offer struct {
 	conn    *conn
+	waited  time.Time // since when others wait for it, as lapse knows
 	id      payment.CommitmentID
 	message peerwire.Message // a PayCommit
 }
@@ -96,6 +102,23 @@ func (u *unregistered) gone(account payment.Account, c *conn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.remove(account, func(o *offer) bool { return o.conn == c })
+}
+
+// lapse ends the connections of commitments that others have waited for too long:
+// the buyer may show them again, behind those. While nobody waits they stay.
+func (u *unregistered) lapse(now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, all := range u.offers {
+		switch first := &all[0]; {
+		case len(all) == 1:
+			first.waited = time.Time{}
+		case first.waited.IsZero():
+			first.waited = now
+		case now.Sub(first.waited) >= lapseAfter:
+			first.conn.close() // then it is gone
+		}
+	}
 }
 
 // left forgets what the connections of a torrent brought that has ended.

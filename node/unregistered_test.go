@@ -274,7 +274,7 @@ func TestTwoTorrentsFromOneSeller(t *testing.T) {
 	n := startNode(t, m.buyer)
 	var downloads []*Torrent
 	for _, shop := range m.shops {
-		downloads = append(downloads, add(t, n, Options{Torrent: shop.opt.Torrent, Peers: []netip.AddrPort{at(shop.node)}, PayUpTo: 1000}))
+		downloads = append(downloads, add(t, n, Options{Torrent: shop.opt.Torrent, Peers: []netip.AddrPort{at(shop.node)}, Consent: Consent{1000, clubPrice}}))
 	}
 	for _, d := range downloads {
 		within(t, "the paid download", d.Complete())
@@ -325,6 +325,31 @@ func TestUnregisteredIsNotClosed(t *testing.T) {
 	}
 }
 
+// One that is never registered gives way to others after a while, and not to
+// nobody.
+func TestUnregisteredLapses(t *testing.T) {
+	m := openMarket(t)
+	u := &m.shops[0].node.purse.unregistered
+	a, b := m.calls(0), m.calls(1)
+	first, second := m.promise(0), m.promise(1)
+	a.shows(first, 1)
+	a.hears(1, peerwire.PayPending)
+	now := time.Now().Add(time.Minute) // ahead of the node's own looks
+	u.lapse(now)
+	u.lapse(now.Add(lapseAfter)) // nobody waits
+	m.registers(second)
+	b.shows(second, 2)
+	b.hears(2, peerwire.PayPending)
+	u.lapse(now)
+	u.lapse(now.Add(lapseAfter - time.Second))
+	if n := m.ledger.times(second); n != 0 {
+		t.Error("it gives way too early")
+	}
+	u.lapse(now.Add(lapseAfter + time.Minute))
+	a.ends()
+	b.hears(2, peerwire.PayRegistered)
+}
+
 // One that expires unregistered gives way, and so does one whose torrent is
 // closed.
 func TestUnregisteredGiveWay(t *testing.T) {
@@ -334,7 +359,7 @@ func TestUnregisteredGiveWay(t *testing.T) {
 	show := func(shop int, at time.Time) (*conn, bool) {
 		s := m.promise(shop)
 		c := newConn(nil, 0, m.shops[shop], peerwire.Limits{})
-		first, err := u.admit(at, them, offer{c, s.id, peerwire.Message{
+		first, err := u.admit(at, them, offer{conn: c, id: s.id, message: peerwire.Message{
 			ID: peerwire.PayCommitID, Rare: peerwire.PayCommit{Commitment: s.commit, Signature: s.sig},
 		}})
 		if err != nil {

@@ -16,8 +16,9 @@ const (
 	creditPerUnit = 16
 	// creditHalves is how long credit takes to lose half of its worth.
 	creditHalves = 30 * 24 * time.Hour
-	// holdLimit and awayLimit are how long a debt may go without a link, on
-	// hold and after the connection, before it is a default.
+	// holdLimit is how long a debt may go without a link on hold, and awayLimit
+	// how long it may last at all after the connection in which it arose: then
+	// credit pays for it, or it is a default too.
 	holdLimit = 10 * time.Minute
 	awayLimit = 24 * time.Hour
 	// markAhead is the least by which leases may grow before they are written
@@ -72,7 +73,7 @@ type tab struct {
 	ahead  uint64    // paid by them, not served, and no swarm looks after it
 	units  []uint32  // the numbers of those in debt, oldest first; of older debts they are not known
 	hold   time.Time // since when their next request waits for a link; zero: it does not
-	left   time.Time // when the connection ended; zero: it has not
+	ages   ages      // of what is owed: their sum
 }
 
 func (t *tab) owed() uint64 { return t.debt + t.doubt }
@@ -106,8 +107,8 @@ func (b *Book) earned() uint64 {
 // Credit returns the coins earned from the account, after halvings.
 func (b *Book) Credit() Amount { return b.credit }
 
-// Defaulted reports whether the account left a debt unpaid for too long, and
-// has not paid it since.
+// Defaulted reports whether the account left a debt unpaid for too long, more
+// than its credit was worth or on hold, and has not paid it since.
 func (b *Book) Defaulted() bool { return b.defaulted }
 
 // Owed returns the units served or perhaps served, not paid, and looked after
@@ -220,7 +221,8 @@ type Standing struct {
 }
 
 // Join tells that a swarm has a connection to the account again, and hands it
-// what was left over. The unpaid units stay debt, which Count pays.
+// what was left over. The unpaid units stay debt, which Count pays, and are no
+// younger for it.
 func (b *Book) Join(torrent TorrentID) Standing {
 	t := b.tabs[torrent]
 	if t == nil {
@@ -228,23 +230,29 @@ func (b *Book) Join(torrent TorrentID) Standing {
 	}
 	s := Standing{t.ahead, t.owed(), slices.Clone(t.units)}
 	b.unsafe = b.unsafe || t.ahead > 0 // it is served once
-	t.left, t.ahead = time.Time{}, 0
+	t.ahead = 0
 	b.tidy(torrent)
 	return s
 }
 
 // Leave ends a swarm's lease with the connection. What it served unpaid
-// becomes debt; a link that comes later pays it.
+// becomes debt, since now or since the hold that it was on; a link that comes
+// later pays it.
 func (b *Book) Leave(now time.Time, torrent TorrentID, s Standing) {
 	t := b.tab(torrent)
 	if t == nil {
 		return // then it had no lease either
 	}
 	lost := min(s.Unpaid, t.leased)
+	since := now
+	if !t.hold.IsZero() {
+		since = t.hold
+	}
 	t.debt += lost
+	t.ages.add(since, lost)
 	t.units = newest(append(t.units, newest(s.Units, lost)...), MaxWindow)
 	t.ahead += s.Ahead
-	t.leased, t.hold, t.left = 0, time.Time{}, now
+	t.leased, t.hold = 0, time.Time{}
 	b.tidy(torrent)
 }
 
@@ -317,6 +325,7 @@ func (b *Book) Settle(torrent TorrentID, owed uint64) {
 	b.credit -= cost
 	t.debt += t.doubt - forgiven
 	t.doubt = 0
+	t.ages.pay(forgiven)
 	t.safe -= min(forgiven, t.safe)
 	b.unsafe = b.unsafe || forgiven > 0
 	b.tidy(torrent)
@@ -336,9 +345,6 @@ func (b *Book) tab(torrent TorrentID) *tab {
 // tidy forgets what no longer matters of a torrent.
 func (b *Book) tidy(torrent TorrentID) {
 	t := b.tabs[torrent]
-	if t.owed() == 0 {
-		t.left = time.Time{}
-	}
 	if t.empty() && t.hold.IsZero() {
 		delete(b.tabs, torrent)
 	}

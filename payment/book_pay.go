@@ -64,6 +64,7 @@ func (b *Book) Recount(now time.Time, c *Commitment, index, registeredCap uint32
 		t := b.tabs[torrent]
 		known := min(units, t.debt)
 		t.debt -= known
+		t.ages.pay(known)
 		t.units = newest(t.units, t.debt)
 		units -= known
 		b.tidy(torrent)
@@ -109,21 +110,25 @@ func (b *Book) payDebts(first TorrentID, units uint64) uint64 {
 		return units // nearly always
 	}
 	for _, torrent := range b.torrents(first) {
-		t := b.tabs[torrent]
-		known := min(units, t.debt)
-		t.debt -= known
-		units -= known
-		doubted := min(units, t.doubt)
-		t.doubt -= doubted
-		units -= doubted
-		t.units = newest(t.units, t.debt)
-		t.safe -= min(known+doubted, t.safe) // after a crash the links pay it again
+		units = b.tabs[torrent].settle(units)
 		b.tidy(torrent)
 		if units == 0 {
 			break
 		}
 	}
 	return units
+}
+
+// settle takes the oldest units out of what is owed and returns how many more
+// there were.
+func (t *tab) settle(units uint64) (rest uint64) {
+	known := min(units, t.debt)
+	doubted := min(units-known, t.doubt)
+	t.debt, t.doubt = t.debt-known, t.doubt-doubted
+	t.ages.pay(known + doubted)
+	t.units = newest(t.units, t.debt)
+	t.safe -= min(known+doubted, t.safe) // after a crash the links pay it again
+	return units - known - doubted
 }
 
 // Expired tells that a commitment expired on which the account owed units of
@@ -134,17 +139,39 @@ func (b *Book) Expired(torrent TorrentID) {
 	}
 }
 
-// Advance lets time pass: credit halves, and debts older than their limits
-// become defaults.
+// Advance lets time pass: credit halves, debts that are too old are written off,
+// and what is too long on hold is a default.
 func (b *Book) Advance(now time.Time) {
 	b.halve(now)
-	for _, t := range b.tabs {
-		if due := t.due(); !due.IsZero() && !now.Before(due) {
-			b.fail()
-			// Once is enough: the debt stays, and what is earned from now on
-			// is the account's own.
-			t.hold, t.left = time.Time{}, time.Time{}
+	for _, torrent := range b.torrents(TorrentID{}) { // in order: they share the credit
+		t := b.tabs[torrent]
+		if until := t.heldUntil(); !until.IsZero() && !now.Before(until) {
+			t.hold = time.Time{}
+			b.failIn(t)
 		}
+		if units := t.ages.until(now.Add(-awayLimit)); units > 0 {
+			b.writeOff(t, units)
+			b.tidy(torrent)
+		}
+	}
+}
+
+// writeOff takes overdue units out of the debt, and 16 times their price out of
+// the credit: what earned the loan. They may have been lost on their way to a
+// buyer that has them from somebody else by now, so that nobody can pay them;
+// and who had them gains nothing over a thief. What the credit does not cover is
+// a default.
+func (b *Book) writeOff(t *tab, units uint64) {
+	var n uint64
+	if !b.defaulted {
+		n = min(units, b.earned())
+	}
+	cost, _ := b.config.Price.Mul(creditPerUnit * n) // earned says that it fits
+	b.credit -= cost
+	t.settle(n)
+	b.unsafe = true
+	if n < units {
+		b.failIn(t)
 	}
 }
 
@@ -162,19 +189,35 @@ func (b *Book) Deadline() time.Time {
 	return first
 }
 
-// due returns when the tab is in default, or zero.
-func (t *tab) due() time.Time {
-	switch {
-	case !t.hold.IsZero() && t.owed()+t.leased > 0:
-		return t.hold.Add(holdLimit)
-	case !t.left.IsZero() && t.owed() > 0:
-		return t.left.Add(awayLimit)
+// due returns when the tab is overdue, or zero: a debt is as old as its oldest
+// unit, whatever connections there were since.
+func (t *tab) due() (at time.Time) {
+	if since := t.ages.oldest(); !since.IsZero() {
+		at = since.Add(awayLimit)
 	}
-	return time.Time{}
+	if held := t.heldUntil(); !held.IsZero() && (at.IsZero() || held.Before(at)) {
+		at = held
+	}
+	return at
+}
+
+// heldUntil returns when a hold is a default, or zero.
+func (t *tab) heldUntil() time.Time {
+	if t.hold.IsZero() || t.owed()+t.leased == 0 {
+		return time.Time{}
+	}
+	return t.hold.Add(holdLimit)
 }
 
 // fail takes the credit away. The debt stays and is paid first.
 func (b *Book) fail() { b.credit, b.defaulted, b.unsafe = 0, true, true }
+
+// failIn is the default of a torrent's debt. Once is enough: the debt stays, and
+// what is earned from now on is the account's own.
+func (b *Book) failIn(t *tab) {
+	b.fail()
+	t.ages.failed()
+}
 
 // halve applies the halvings that are due. A clock that went back halves
 // nothing twice.

@@ -54,6 +54,7 @@ func (s *seller) pass(now time.Time) {
 	s.book.Mark() // a node keeps its books every few seconds
 	s.disk = s.book.Append(nil)
 	s.now = now
+	owed := s.book.Owed()
 	s.book.Advance(now)
 	s.keep()
 	for s.credit > 0 && now.Sub(s.halved) >= 30*day {
@@ -63,6 +64,9 @@ func (s *seller) pass(now time.Time) {
 		s.credit = rest + s.forgiving
 		s.halved = s.halved.Add(30 * day)
 	}
+	written := owed - s.book.Owed()
+	s.forgiven += written
+	s.forgiving += Amount(written) * 16 * modelPrice
 	if s.book.Defaulted() && s.book.Credit() == 0 {
 		s.credit, s.forgiving = 0, 0
 	}

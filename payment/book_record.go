@@ -14,14 +14,15 @@ import (
 var ErrBook = errors.New("not a valid book of an account: the record is damaged")
 
 // bookVersion opens a book on disk. Version 1 had neither repeats nor the
-// numbers of units.
-const bookVersion = 2
+// numbers of units; version 2 had no ages, but when the last connection ended.
+const bookVersion = 3
 
 // Append writes the book to b: version u8, them 32, credit u64, halved u64,
 // defaulted u8; resends u8, repeats u64, since u64; the number of commitments u32 and for
 // each its id 32 and index u32; the number of torrents u32 and for each its id
-// 32, leased (what Mark allows), debt, doubt, ahead, left u64, the number of
-// units in debt u32 and for each its number u32. Times are seconds since 1970,
+// 32, leased (what Mark allows), debt, doubt, ahead u64, the number of ages u8
+// and for each since u64 and units u64, the number of units in debt u32 and for
+// each its number u32. Times are seconds since 1970,
 // 0 for none. Equal books give equal bytes.
 func (b *Book) Append(out []byte) []byte {
 	be := binary.BigEndian
@@ -47,8 +48,12 @@ func (b *Book) Append(out []byte) []byte {
 
 func (t *tab) append(out []byte) []byte {
 	be := binary.BigEndian
-	for _, n := range [...]uint64{t.mark(), t.debt, t.doubt, t.ahead, seconds(t.left)} {
+	for _, n := range [...]uint64{t.mark(), t.debt, t.doubt, t.ahead} {
 		out = be.AppendUint64(out, n)
+	}
+	out = append(out, byte(len(t.ages)))
+	for _, a := range t.ages {
+		out = be.AppendUint64(be.AppendUint64(out, seconds(a.since)), a.units)
 	}
 	out = be.AppendUint32(out, uint32(len(t.units)))
 	for _, unit := range t.units {
@@ -62,22 +67,24 @@ func (t *tab) mark() uint64 { return max(t.leased, t.safe-min(t.safe, t.owed()))
 
 // ParseBook reads a book that fills data, as a node does that starts at now.
 // The swarms that had leases are gone: what they were lent is in doubt until
-// Settle, and its 24 hours begin. The error is ErrBook.
+// Settle, and its 24 hours begin: the book is Unsafe then, so that they begin
+// once. The error is ErrBook.
 func ParseBook(now time.Time, config BookConfig, data []byte) (*Book, error) {
 	b := NewBook(config)
 	in := cryptobyte.String(data)
 	var version, defaulted, resends uint8
 	var credit, halved, repeats, since uint64
 	var them Account
-	ok := in.ReadUint8(&version) && (version == 1 || version == bookVersion) &&
+	ok := in.ReadUint8(&version) && version >= 1 && version <= bookVersion &&
 		in.CopyBytes(them[:]) && them == config.Them &&
 		in.ReadUint64(&credit) && in.ReadUint64(&halved) && in.ReadUint8(&defaulted) && defaulted <= 1 &&
 		in.ReadUint8(&resends) && resends <= maxResends && (version == 1 || in.ReadUint64(&repeats)) && repeats <= maxRepeats*MaxWindow && in.ReadUint64(&since) &&
 		halved <= MaxTime && since <= MaxTime
+	b.defaulted = defaulted == 1
 	if !ok || !b.readCounted(&in) || !b.readTabs(now, &in, version) || !in.Empty() {
 		return nil, ErrBook
 	}
-	b.credit, b.halved, b.defaulted = Amount(credit), moment(halved), defaulted == 1
+	b.credit, b.halved = Amount(credit), moment(halved)
 	b.resends, b.repeats, b.resendDay = int(resends), repeats, moment(since)
 	return b, nil
 }
@@ -106,14 +113,13 @@ func (b *Book) readTabs(now time.Time, in *cryptobyte.String, version uint8) boo
 	for range n {
 		var torrent TorrentID
 		t := &tab{}
-		if !in.CopyBytes(torrent[:]) || !t.read(in) || version > 1 && !t.readUnits(in) || b.tabs[torrent] != nil {
+		if !in.CopyBytes(torrent[:]) || !t.read(in) || !b.readAges(now, in, version, t) || version > 1 && !t.readUnits(in) || b.tabs[torrent] != nil {
 			return false
 		}
+		b.unsafe = b.unsafe || t.leased > 0
+		t.ages.add(now, t.leased)
 		t.doubt, t.leased = t.doubt+t.leased, 0
 		t.safe = t.owed()
-		if t.owed() > 0 && t.left.IsZero() {
-			t.left = now
-		}
 		if !t.empty() {
 			b.tabs[torrent] = t
 		}
@@ -125,17 +131,45 @@ func (b *Book) readTabs(now time.Time, in *cryptobyte.String, version uint8) boo
 const maxTabUnits = 1 << 40
 
 func (t *tab) read(in *cryptobyte.String) bool {
-	var left uint64
 	for _, count := range [...]*uint64{&t.leased, &t.debt, &t.doubt, &t.ahead} {
 		if !in.ReadUint64(count) || *count > maxTabUnits {
 			return false
 		}
 	}
+	return true
+}
+
+// readAges reads how old the debt of a tab is. Older versions say at most when
+// the last connection ended; if they do not, the debt counts from now on, once.
+func (b *Book) readAges(now time.Time, in *cryptobyte.String, version uint8, t *tab) bool {
+	if version >= 3 {
+		return t.readAges(in)
+	}
+	var left uint64
 	if !in.ReadUint64(&left) || left > MaxTime {
 		return false
 	}
-	t.left = moment(left)
+	since := moment(left)
+	if since.IsZero() && !b.defaulted {
+		since, b.unsafe = now, b.unsafe || t.owed() > 0
+	}
+	t.ages.add(since, t.owed())
 	return true
+}
+
+func (t *tab) readAges(in *cryptobyte.String) bool {
+	var n uint8
+	if !in.ReadUint8(&n) || n > maxAges {
+		return false
+	}
+	for range n {
+		var since, units uint64
+		if !in.ReadUint64(&since) || since > MaxTime || !in.ReadUint64(&units) || units == 0 || units > 2*maxTabUnits {
+			return false
+		}
+		t.ages = append(t.ages, age{moment(since), units})
+	}
+	return t.ages.sum() == t.owed()
 }
 
 func (t *tab) readUnits(in *cryptobyte.String) bool {

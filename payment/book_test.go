@@ -119,8 +119,6 @@ func TestCountIsAbsolute(t *testing.T) {
 
 func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 	b := customer(4)
-	b.Lease(film, 2)
-	b.Leave(today, film, Standing{Unpaid: 2})
 	for _, step := range []struct {
 		after time.Duration
 		want  Amount
@@ -130,17 +128,19 @@ func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 			t.Errorf("after %s credit %d", step.after, b.Credit())
 		}
 	}
-	b.Join(film) // or the debt would be a default after a day
 	b.Advance(today.Add(30*day - time.Second))
 	if b.Credit() != 640 {
 		t.Errorf("just before 30 days credit %d", b.Credit())
 	}
 	b.Advance(today.Add(60 * day))
-	if b.Credit() != 160 || b.Owed() != 2 {
-		t.Errorf("after 60 days credit %d, debt %d", b.Credit(), b.Owed())
+	if b.Credit() != 160 {
+		t.Errorf("after 60 days credit %d", b.Credit())
 	}
+	b.Lease(film, 1)
+	b.Hold(today.Add(60*day), film)
 	b.Advance(today.Add(3000 * day))
-	if b.Credit() != 0 || b.Owed() != 2 {
+	b.Leave(today.Add(3000*day), film, Standing{Unpaid: 1})
+	if b.Credit() != 0 || b.Owed() != 1 {
 		t.Errorf("after years credit %d, debt %d", b.Credit(), b.Owed())
 	}
 }
@@ -148,10 +148,10 @@ func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	for what, c := range map[string]struct {
 		happen func(b *Book)
-		at     time.Duration
+		at     time.Duration // zero: at once
 	}{
 		"hold":   {func(b *Book) { b.Hold(today, film) }, 10 * time.Minute},
-		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}) }, day},
+		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 3}); b.credit = 160 }, day},
 		"expiry": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}); b.Expired(film) }, 0},
 	} {
 		b := customer(4)
@@ -176,7 +176,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// A link in time ends a hold; coming back in time ends the 24 hours.
+// A link in time ends a hold; paying in time ends the 24 hours.
 func TestNoDefault(t *testing.T) {
 	b, c := customer(4), promise(film, 0)
 	b.Lease(film, 3)
@@ -184,6 +184,7 @@ func TestNoDefault(t *testing.T) {
 	b.Count(today.Add(9*time.Minute), c, 1, 64)
 	b.Leave(today.Add(9*time.Minute), film, Standing{Unpaid: 2})
 	b.Join(film)
+	b.Count(today.Add(day), c, 3, 64)
 	b.Advance(today.Add(25 * day))
 	if b.Defaulted() {
 		t.Error("a default")
@@ -317,17 +318,31 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// Books of version 1 are read: nobody's debts are forgotten by an update.
-func TestBookOfVersion1(t *testing.T) {
+// Books of older versions are read: nobody's debts are forgotten by an update,
+// and those of which no age is known are as old as the reading.
+func TestBooksOfOlderVersions(t *testing.T) {
 	b := customer(4)
 	b.Lease(film, 2)
 	b.Leave(today, film, Standing{Unpaid: 2})
 	now := b.Append(nil)
-	const repeats = 1 + 32 + 8 + 8 + 1 + 1 // where they are
-	old := append([]byte{1}, now[1:repeats]...)
-	old = append(old, now[repeats+8:len(now)-4]...)
-	if again := must[*Book](t)(ParseBook(today, b.config, old)).Append(nil); !bytes.Equal(again, now) {
-		t.Errorf("%x became %x", old, again)
+	const (
+		repeats = 1 + 32 + 8 + 8 + 1 + 1 // where they are
+		one     = 1 + 8 + 8              // one age, behind which are no units' numbers
+	)
+	rest := len(now) - 4 - one
+	age := now[rest+1 : rest+9]
+	first := slices.Concat([]byte{1}, now[1:repeats], now[repeats+8:rest], age)
+	second := slices.Concat([]byte{2}, now[1:rest], age, now[len(now)-4:])
+	for _, old := range [][]byte{first, second} {
+		read := must[*Book](t)(ParseBook(today.Add(time.Hour), b.config, old))
+		if again := read.Append(nil); !bytes.Equal(again, now) || read.Unsafe() {
+			t.Errorf("%x became %x", old, again)
+		}
+	}
+	copy(second[rest:], make([]byte, 8)) // the connection was there
+	read := must[*Book](t)(ParseBook(today.Add(time.Hour), b.config, second))
+	if due := read.Deadline(); !due.Equal(today.Add(time.Hour+day)) || !read.Unsafe() {
+		t.Errorf("due %s, unsafe %v", due, read.Unsafe())
 	}
 }
 

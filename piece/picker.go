@@ -88,18 +88,10 @@ func (p *Picker) each(has *Bitfield, f func(int)) {
 // been asked for already; it is consulted only in the endgame.
 func (p *Picker) Pick(dst []Block, by uint32, has *Bitfield, n int, pending func(Block) bool) []Block {
 	want := len(dst) + n
-	for i := 0; i < len(p.open) && len(dst) < want; {
-		g := p.open[i]
-		if has.Has(int(g.piece)) && p.resumable(g) && p.belongsTo(g, by) {
-			g.own(by)
-			dst = p.take(dst, g, want)
-		}
-		if g.unasked == 0 {
-			p.open = slices.Delete(p.open, i, i+1)
-		} else {
-			i++
-		}
+	if p.Alone { // what it has begun is judged, and paid for, before more is begun
+		dst = p.goOn(dst, by, has, want, func(g *progress) bool { return g.owned })
 	}
+	dst = p.goOn(dst, by, has, want, nil)
 	for len(dst) < want {
 		g := p.begin(has)
 		if g == nil {
@@ -113,6 +105,23 @@ func (p *Picker) Pick(dst []Block, by uint32, has *Bitfield, n int, pending func
 	}
 	if len(dst) < want && len(p.rare.order) == 0 && len(p.open) == 0 && !p.Once {
 		dst = p.endgame(dst, has, want, pending)
+	}
+	return dst
+}
+
+// goOn picks of begun pieces, those that which chooses; nil: all.
+func (p *Picker) goOn(dst []Block, by uint32, has *Bitfield, want int, which func(*progress) bool) []Block {
+	for i := 0; i < len(p.open) && len(dst) < want; {
+		g := p.open[i]
+		if has.Has(int(g.piece)) && p.resumable(g) && p.belongsTo(g, by) && (which == nil || which(g)) {
+			g.own(by)
+			dst = p.take(dst, g, want)
+		}
+		if g.unasked == 0 {
+			p.open = slices.Delete(p.open, i, i+1)
+		} else {
+			i++
+		}
 	}
 	return dst
 }

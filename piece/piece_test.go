@@ -258,6 +258,23 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// What another left is taken up behind what a peer has begun itself: else it may
+// have begun two pieces, and be paid for neither.
+func TestAloneEndsItsOwn(t *testing.T) {
+	p := NewPicker(smallLayout(2), NewBitfield(2), 1)
+	p.Alone, p.Once = true, true
+	all := FullBitfield(2)
+	theirs := p.Pick(nil, 1, all, 2, never)
+	mine := p.Pick(nil, 2, all, 2, never)
+	p.Abandon(1)
+	got := p.Pick(nil, 2, all, 4, never)
+	for i, want := range []uint32{mine[0].Piece, mine[0].Piece, theirs[0].Piece, theirs[0].Piece} {
+		if len(got) != 4 || got[i].Piece != want {
+			t.Fatalf("with %v of its own begun: %v", mine, got)
+		}
+	}
+}
+
 // Ask counts a block out of turn, once, and only if its piece was begun.
 func TestAsk(t *testing.T) {
 	p := NewPicker(smallLayout(2), NewBitfield(2), 1)

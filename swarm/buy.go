@@ -387,6 +387,9 @@ func (s *Swarm) tickPurchase(now time.Time, p *peer) {
 		s.buy(p)
 	}
 	s.renew(now, p)
+	if !b.raiseAgain.IsZero() {
+		s.letGo(p)
+	}
 	if !b.raiseAgain.IsZero() && !now.Before(b.raiseAgain) {
 		b.raising, b.raiseAgain = false, time.Time{}
 	}

@@ -153,11 +153,29 @@ func (z *citizen) performPays(e *Pays) {
 		z.w.after(z.ledger.delay, func() { z.deal(b) })
 	}
 	for _, r := range e.Raise {
-		z.w.after(z.ledger.delay, func() { z.ledger.register(r.Commitment, r.Cap) })
+		z.w.after(z.ledger.delay, func() { z.raise(r) })
 	}
 	for _, id := range e.Watch {
 		z.w.after(time.Millisecond, func() { z.ledger.tell(id) })
 	}
+}
+
+// raise registers a higher cap, as far as the frozen coins go.
+func (z *citizen) raise(r Raise) {
+	cap := z.ledger.caps[r.Commitment]
+	if z.frozen > 0 {
+		free := z.frozen
+		for _, id := range z.deals {
+			free -= min(free, z.ledger.caps[id])
+		}
+		r.Cap = min(r.Cap, cap+free)
+	}
+	if r.Cap <= cap {
+		z.s.NotRaised(z.w.now, r.Commitment)
+		z.perform()
+		return
+	}
+	z.ledger.register(r.Commitment, r.Cap)
 }
 
 // fakeWallet keeps what package wallet keeps.
@@ -670,6 +688,62 @@ func TestLostUnitsComeAgain(t *testing.T) {
 		w.pass(time.Second)
 		if owed := seller.book(buyer.s.cfg.Account).Owed(); owed != 0 || buyer.owed != units || int(seller.total()) != units {
 			t.Errorf("seed %d: %d units, %d owed by the buyer's record, %d paid, %d unpaid", seed, units, buyer.owed, seller.total(), owed)
+		}
+	}
+}
+
+// What was lost on its way, and then came from another seller, is paid to the
+// one who brought it. The first seller writes it off after a day: the buyer never
+// has a default, its credit pays.
+func TestLostUnitsFromElsewhere(t *testing.T) {
+	for seed := range uint64(5) {
+		w := newWorld(t, seed)
+		w.watchRules()
+		first, buyer := lostInFlight(w)
+		second := w.settleMember("second", buyer.content, buyer.ledger, Config{}, true, false)
+		buyer.meet(second)
+		w.run(10*time.Minute, buyer.s.Complete)
+		w.pass(time.Second)
+		units, book := int(buyer.content.torrent.Info.Units()), first.book(buyer.s.cfg.Account)
+		if paid := int(first.total() + second.total()); buyer.owed != units || paid > units || paid < units-int(book.Window()) {
+			t.Errorf("seed %d: %d units, %d owed, %d paid", seed, units, buyer.owed, paid)
+		}
+		lost, credit := book.Owed(), book.Credit()
+		book.Advance(w.now.Add(25 * time.Hour))
+		if book.Defaulted() || book.Owed() != 0 || book.Credit() != credit-payment.Amount(lost*16*testPrice) {
+			t.Errorf("seed %d: %d units were lost: %d are owed, defaulted %v, credit %d, then %d", seed, lost, book.Owed(), book.Defaulted(), credit, book.Credit())
+		}
+	}
+}
+
+// Who comes late, when its debt was written off, may pay it all the same: in one
+// link, as much as it says itself that it owes.
+func TestPaysWhatWasWrittenOff(t *testing.T) {
+	for said, want := range map[uint32]int{5: 1, 3: 0} {
+		c := soldContent(t, 64<<10, 1_000_000)
+		chain, err := payment.NewChain(payment.Seed{1}, payment.ChainID{1}, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := payment.Commitment{
+			Torrent: payment.TorrentID(c.torrent.Info.ID()), Payer: payment.Account{9}, Receiver: payment.Account{1},
+			Root: chain.Root(), Chain: payment.ChainID{1}, Links: 100, Price: testPrice, Epoch: 1, Expiry: 1e9 + 86400,
+		}
+		s := New(Config{Info: c.torrent.Info, Layers: c.torrent.Layers, Pays: true, Account: k.Receiver})
+		h := &hostile{t: t, s: s, now: time.Unix(1e9, 0)}
+		s.Opened(h.now, fullOf(s), nil)
+		s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventPrice, Price: testPrice, Epoch: 1})
+		s.Join(h.now, 1, Peer{ID: [20]byte{9}, Pay: true, Fast: true})
+		s.Authenticated(h.now, 1, k.Payer)
+		s.Met(h.now, 1, k.Payer, Meeting{})
+		resume := peerwire.PayResume{Commitment: k.ID(), Alias: 1, Link: k.Root, Owed: said}
+		h.says(peerwire.Message{ID: peerwire.PayResumeID, Rare: resume})
+		s.Resumed(h.now, 1, resume, &Kept{Commitment: k, Best: k.Start()})
+		s.Ledger(h.now, payment.LedgerEvent{Kind: payment.EventOpened, Commitment: k.ID(), Cap: 100})
+		link, _ := chain.Link(5)
+		h.says(peerwire.Message{ID: peerwire.PayID, Rare: peerwire.Pay{Alias: 1, Index: 5, Link: link}})
+		if e := s.Take(); len(e.Pays.Count) != want || len(e.Drop) != 1-want {
+			t.Errorf("it says that it owes %d, and pays 5: %d count, dropped %v", said, len(e.Pays.Count), e.Drop)
 		}
 	}
 }

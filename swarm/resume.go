@@ -71,6 +71,7 @@ func (s *Swarm) Resumed(now time.Time, id PeerID, r peerwire.PayResume, k *Kept)
 		unproven: &peerwire.Pay{Alias: r.Alias, Index: r.Index, Link: r.Link}, watch: now.Add(watchEvery),
 	}
 	sale.bind(c)
+	sale.owed = max(sale.owed, min(uint64(r.Owed), payment.MaxWindow)) // the Book may have written it off
 	switch {
 	case k.Close != nil:
 		s.send(now, p, peerwire.Message{ID: peerwire.PayCloseID, Rare: peerwire.PayClose{SignedClose: *k.Close}})

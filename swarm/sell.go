@@ -56,6 +56,7 @@ type sale struct {
 	held            bool
 	acked           time.Time
 	last            *claim
+	paying          *claim // the one that a link came on last, or that was registered since
 }
 
 // claim is a commitment to us.
@@ -202,6 +203,9 @@ func (s *Swarm) capSold(now time.Time, p *peer, e payment.LedgerEvent) {
 	if c == nil || c.ended || e.Cap <= c.cap {
 		return
 	}
+	if c.cap == 0 {
+		p.sale.paying = c
+	}
 	c.cap = min(e.Cap, c.commit.Links)
 	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{
 		Alias: c.alias, State: peerwire.PayRegistered, Cap: c.cap, Height: e.Height,
@@ -266,6 +270,7 @@ func (s *Swarm) count(p *peer, c *claim, next payment.Claim, how Count) error {
 	}
 	if !how.Resumed {
 		p.sale.counted += uint64(next.Index - c.best.Index)
+		p.sale.paying = c
 	}
 	c.best, c.asked, p.sale.last = next, false, c
 	how.Peer, how.Commitment, how.Index, how.Cap = p.id, c.commit, next.Index, c.cap
@@ -299,6 +304,9 @@ func (s *Swarm) Counted(now time.Time, c Count, got payment.Counted) {
 	sale.lease -= min(sale.lease, got.Recalled-min(n, got.Recalled)) // the window is smaller
 	sale.ahead += paid - n
 	sale.again = sale.asking
+	if s.unheard {
+		s.doubt(now, p)
+	}
 	s.ack(now, p)
 	s.feed(p)
 }

@@ -21,7 +21,7 @@ func (s *Swarm) Unheard(now time.Time, silent bool) {
 	s.fillSlots(now)
 }
 
-// doubt stops serving a buyer whose commitments may not be redeemed in time.
+// doubt stops serving a buyer whose links may not be redeemed in time.
 func (s *Swarm) doubt(now time.Time, p *peer) {
 	p.doubted = s.unheard && p.sale.endsBefore(now.Add(unheardRest))
 	if p.doubted {
@@ -29,16 +29,22 @@ func (s *Swarm) doubt(now time.Time, p *peer) {
 	}
 }
 
-// endsBefore reports whether there are commitments to be paid on, and all of
-// them end before a time.
+// endsBefore reports whether the commitment that is paid on ends before a time.
+// Others beside it do not count: one that lasts, with a cap of one unit, would let
+// all the rest be paid with links that are worth nothing. If that one is over, all
+// that could be paid on must end.
 func (s *sale) endsBefore(t time.Time) bool {
+	end := uint64(t.Unix())
+	if c := s.paying; c != nil && !c.ended {
+		return c.commit.Expiry < end
+	}
 	live := false
 	for _, alias := range sortedAliases(s.claims) {
 		c := s.claims[alias]
 		if c.cap == 0 || c.ended {
 			continue
 		}
-		if c.commit.Expiry >= uint64(t.Unix()) {
+		if c.commit.Expiry >= end {
 			return false
 		}
 		live = true

@@ -25,6 +25,19 @@ func (s *Swarm) tooLong() bool {
 	return s.judgedWhole() && s.info.PieceLength > metainfo.MaxSoldPieceLengthV1
 }
 
+// letGo lets others be asked for the rest of the pieces of a seller whose cap is
+// used up and could not be raised. All that is frozen may be promised to those
+// others, so that nothing else finishes these pieces.
+func (s *Swarm) letGo(p *peer) {
+	b := &p.buy
+	if !s.judgedWhole() || b.deal == nil || p.asked.len() > 0 {
+		return
+	}
+	if b.verified+s.disputed[b.id]+b.outstanding(p) >= uint64(b.deal.Cap) {
+		s.abandon(p)
+	}
+}
+
 // wholePiece is how many units a cap has to cover for a piece to be judged.
 func (s *Swarm) wholePiece(b *purchase) uint64 {
 	if !s.judgedWhole() {

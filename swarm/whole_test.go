@@ -46,6 +46,33 @@ func TestPaidDownloadV1(t *testing.T) {
 	}
 }
 
+// A quarter more than the price suffices to buy of several sellers, although
+// each has a cap beyond what it gives: the rest of a piece whose seller has no cap
+// left is asked of another one, which ends its own piece before.
+func TestCapsSufficeInV1(t *testing.T) {
+	for _, delay := range []time.Duration{10 * time.Millisecond, 200 * time.Millisecond} {
+		for seed := range uint64(5) {
+			w := newWorld(t, seed)
+			c := soldV1(t, 512<<10, int64(3_000_000+seed*1_300_000))
+			l := newFakeLedger(w)
+			l.delay = delay
+			buyer := w.settleMember("buyer", c, l, Config{}, false, false)
+			units := uint32(c.torrent.Info.Units())
+			buyer.frozen = units + units/4
+			for i, name := range []string{"a", "b", "c"}[:2+seed%2] {
+				seller := w.settleMember("seller "+name, c, l, Config{}, true, false)
+				w.after(time.Duration(i)*time.Duration(seed)*100*time.Millisecond, func() { buyer.meet(seller) })
+			}
+			w.watchRules()
+			w.run(5*time.Minute, buyer.s.Complete)
+			w.pass(time.Second)
+			if buyer.owed != int(units) || buyer.s.Status().Paid != uint64(units) {
+				t.Errorf("seed %d: %d units, %d owed, %d paid", seed, units, buyer.owed, buyer.s.Status().Paid)
+			}
+		}
+	}
+}
+
 // A piece costs too much before it is judged: nothing is bought.
 func TestLongPiecesOfV1AreNotBought(t *testing.T) {
 	for _, k := range []struct {

@@ -67,6 +67,7 @@ type citizen struct {
 	listed     []uint32 // units that were lost on their way to who came last
 	forgetful  bool     // it forgets which those are
 	holders    map[payment.Account]PeerID
+	frozen     uint32 // units that its coins suffice for; 0: any number
 }
 
 // link is one side of a connection.

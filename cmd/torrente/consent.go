@@ -29,37 +29,38 @@ func (f *getFlags) asMember(c *cobra.Command, t *metainfo.Torrent) bool {
 	return err == nil
 }
 
-// allowance is how many coins may be frozen for a download: what the user said,
-// or the wallet's limit; if that is too little a terminal is asked.
-func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, args []string, info *metainfo.Info) (payment.Amount, error) {
+// allowance is what may be paid for a download: the coins that the user said, or
+// the wallet's limit; if that is too little a terminal is asked. The price is the
+// one that is printed here.
+func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, args []string, info *metainfo.Info) (none node.Consent, _ error) {
 	allowed, err := s.member.Wallet.Limit()
 	if err != nil {
-		return 0, err
+		return none, err
 	}
 	if c.Flags().Changed("pay-up-to") { // what was said now is what counts, less than the limit too
 		allowed = payment.Amount(f.payUp)
 	}
 	q, err := s.node.Quote(c.Context(), info.Units())
 	if wrong, ok := errors.AsType[*ledger.WrongClock](err); ok {
-		return 0, wrong
+		return none, wrong
 	}
 	if err != nil {
-		return 0, fmt.Errorf("what %s costs is not known: %w", printable(info.Name), err)
+		return none, fmt.Errorf("what %s costs is not known: %w", printable(info.Name), err)
 	}
 	fmt.Fprintf(std.err, "%s: %d units at %s each: %s, at most %s frozen\n",
 		printable(info.Name), q.Units, coins(q.Price), coins(q.Cost), coins(q.Highest))
 	if q.Highest <= allowed {
-		return allowed, nil
+		return node.Consent{Coins: allowed, Price: q.Price}, nil
 	}
 	switch yes, asked, err := consents(c.Context(), std); {
 	case err != nil:
-		return 0, err
+		return none, err
 	case yes:
-		return q.Highest, nil
+		return node.Consent{Coins: q.Highest, Price: q.Price}, nil
 	case asked:
-		return 0, errors.New("not bought")
+		return none, errors.New("not bought")
 	}
-	return 0, fmt.Errorf("%s costs up to %s, and %s are allowed: run %s, or raise the wallet's limit",
+	return none, fmt.Errorf("%s costs up to %s, and %s are allowed: run %s, or raise the wallet's limit",
 		printable(info.Name), coins(q.Highest), coins(allowed), again(c, args, "pay-up-to", q.Highest.String()))
 }
 
@@ -73,9 +74,9 @@ func (f *getFlags) agree(c *cobra.Command, std stdio, s *session, args []string,
 	if s.member == nil || info.Pay == nil || !t.Pays() || t.Status().Left == 0 {
 		return nil
 	}
-	allowed, err := f.allowance(c, std, s, args, info)
+	consent, err := f.allowance(c, std, s, args, info)
 	if err == nil {
-		t.Allow(allowed)
+		t.Allow(consent)
 	}
 	return err
 }

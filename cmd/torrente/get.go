@@ -12,7 +12,6 @@ import (
 
 	"torrente/metainfo"
 	"torrente/node"
-	"torrente/payment"
 )
 
 // getFlags are the choices of `get`.
@@ -73,15 +72,15 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	var allowed payment.Amount
+	var consent node.Consent
 	if t != nil && s.member != nil {
-		if allowed, err = f.allowance(c, std, s, []string{arg}, t.Info); err != nil {
+		if consent, err = f.allowance(c, std, s, []string{arg}, t.Info); err != nil {
 			return interrupted(c.Context(), err)
 		}
 	}
 	n, err := s.node.Add(node.Options{
 		Torrent: t, Magnet: m, Dir: f.dir, Resume: s.home.resume(resumeName(t, m)),
-		Peers: append(peers, magnetPeers(m)...), Plain: f.plain, PayUpTo: allowed, AskFirst: t == nil,
+		Peers: append(peers, magnetPeers(m)...), Plain: f.plain, Consent: consent, AskFirst: t == nil,
 	})
 	if err != nil {
 		return err

@@ -30,13 +30,30 @@ type Limit struct {
 	burst int
 
 	mu    sync.Mutex // guards the following
-	of    map[netip.Addr]*rate.Limiter
+	of    map[netip.Addr]*bucket
 	swept time.Time // when forget was last called: a walk for each refusal would itself be an attack
+}
+
+// bucket is what one address may still do.
+type bucket struct {
+	*rate.Limiter
+	back int // that were given back, and not used again
+}
+
+// take uses one that was given back, or else one that time has brought: all
+// together are no more than the burst.
+func (b *bucket) take(now time.Time) bool {
+	b.back = min(b.back, int(float64(b.Burst())-b.TokensAt(now)))
+	if b.back > 0 {
+		b.back--
+		return true
+	}
+	return b.AllowN(now, 1)
 }
 
 // New makes a Limit: burst times at once, and then once in so much time.
 func New(every time.Duration, burst int) *Limit {
-	return &Limit{every: every, burst: burst, of: map[netip.Addr]*rate.Limiter{}}
+	return &Limit{every: every, burst: burst, of: map[netip.Addr]*bucket{}}
 }
 
 // Allow reports whether an address, and all that count as one with it, may do
@@ -53,10 +70,19 @@ func (l *Limit) Allow(a netip.Addr, now time.Time) bool {
 		if len(l.of) >= maxAddresses {
 			return false
 		}
-		one = rate.NewLimiter(rate.Every(l.every), l.burst)
+		one = &bucket{Limiter: rate.NewLimiter(rate.Every(l.every), l.burst)}
 		l.of[a] = one
 	}
-	return one.AllowN(now, 1)
+	return one.take(now)
+}
+
+// Return takes back what Allow has counted: it came to good.
+func (l *Limit) Return(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.of[Network(a)]; one != nil && one.back < l.burst {
+		one.back++
+	}
 }
 
 // forget drops who has its whole burst again.

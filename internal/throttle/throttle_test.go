@@ -49,6 +49,32 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// What came to good does not count, and what is given back too often is no more
+// than the burst.
+func TestReturn(t *testing.T) {
+	l, a, now := New(time.Second, 3), netip.MustParseAddr("192.0.2.1"), time.Unix(1_800_000_000, 0)
+	l.Return(a)
+	for i := range 100 {
+		if !l.Allow(a, now) {
+			t.Fatalf("refused after %d that came to good", i)
+		}
+		l.Return(a)
+	}
+	for range 10 {
+		l.Return(a)
+	}
+	for _, pause := range []time.Duration{0, time.Hour} {
+		now = now.Add(pause)
+		n := 0
+		for n < 10 && l.Allow(a, now) {
+			n++
+		}
+		if n != 3 {
+			t.Errorf("%d at once, after a pause of %s", n, pause)
+		}
+	}
+}
+
 // A flood from many addresses cannot grow the table without end, nor lock out
 // those who come when it is over.
 func TestLimitIsBounded(t *testing.T) {
