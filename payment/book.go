@@ -22,8 +22,8 @@ const (
 	holdLimit = 10 * time.Minute
 	awayLimit = 24 * time.Hour
 	// markAhead is the least by which leases may grow before they are written
-	// down again: with a half it makes nine times until a window is full.
-	markAhead = 32
+	// down again.
+	markAhead = 16
 	// maxResends is how many charged, unpaid units are made good by others, a
 	// day; maxRepeats how often, in windows a day, they are sent again
 	// themselves: that gives nobody anything twice, and costs but the upload.
@@ -182,16 +182,15 @@ func (b *Book) Unsafe() bool {
 }
 
 // Mark begins to keep the book: the next Append writes down leases that are
-// larger by half, so that those that grow are not kept one by one: each time the
-// swarm waits for the disk. After a crash what is marked is in doubt, however
-// little of it was lent, until they say what they had.
+// somewhat larger, within the window, so that those that grow are not kept one
+// by one. After a crash what is marked is in doubt.
 func (b *Book) Mark() {
 	b.unsafe = false
-	room := uint64(MaxWindow)
+	room := b.Window()
 	room -= min(room, b.Owed()+b.Leased())
 	for _, torrent := range b.torrents(TorrentID{}) {
 		t := b.tabs[torrent]
-		more := min(max(t.leased/2, markAhead), room)
+		more := min(t.leased/4+markAhead, room)
 		if t.leased == 0 {
 			more = 0
 		}
