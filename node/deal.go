@@ -55,10 +55,25 @@ func (p *purse) buy(ctx context.Context, t *Torrent, b swarm.Purchase) (*swarm.D
 	if err := p.member.CheckRecords(ctx); err != nil {
 		return nil, err
 	}
-	if err := p.freeze(ctx, t, torrent, f, b.Units); err != nil {
-		return nil, err
+	if !f.known {
+		if d, err := p.begin(ctx, t, torrent, f, b); d != nil || err != nil {
+			return d, err
+		}
 	}
 	return p.open(ctx, t, torrent, f, b)
+}
+
+// begin sees to it that there is an intention for a torrent: that of an earlier
+// run, or a new one. It may go on with a commitment, or open one, with that. f
+// is locked.
+func (p *purse) begin(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase) (*swarm.Deal, error) {
+	if err := p.adoptIntention(ctx, torrent, f); err != nil {
+		return nil, err
+	}
+	if f.known {
+		return p.goOn(ctx, t, torrent, b) // what was sent again may have opened one
+	}
+	return p.declare(ctx, t, torrent, f, b)
 }
 
 // goOn finds the commitment of an earlier connection or run.
@@ -164,10 +179,9 @@ func (p *purse) first(f *frozen, account payment.Account, links uint32) (uint32,
 	return uint32(min(most, share-strangers)), nil
 }
 
-// open makes a chain and registers its commitment with a first, small cap.
+// open registers a commitment with a first, small cap.
 func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase) (*swarm.Deal, error) {
-	links := uint32(min(max(b.Units, 1), payment.MaxLinks))
-	first, err := p.first(f, b.Account, links)
+	first, err := p.first(f, b.Account, chainLinks(b))
 	if err != nil {
 		return nil, err
 	}
@@ -175,17 +189,66 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 		if err := p.addFunds(ctx, t, torrent, f, uint64(first)); err != nil {
 			return nil, err
 		}
-		first = uint32(min(uint64(first), f.free))
 	}
-	var id payment.ChainID
-	rand.Read(id[:])
-	chain, err := p.chain(id, links)
+	o, err := p.opening(torrent, f, b, p.makeChain(chainLinks(b)))
 	if err != nil {
 		return nil, err
 	}
+	o.Request = newRequest()
+	reserve := wallet.Reservation{Request: o.Request, Openings: []wallet.Opening{o.Opening}}
+	if _, err := p.submit(ctx, reserve, &contract.OpenMany{Opens: o.opens()}); err != nil {
+		return nil, errors.Join(p.unopened(err, o.Commitment.ID()), p.refresh(ctx, f))
+	}
+	return p.opened(t, f, o), nil
+}
+
+// chainLinks is how long the chain of a purchase is.
+func chainLinks(b swarm.Purchase) uint32 { return uint32(min(max(b.Units, 1), payment.MaxLinks)) }
+
+// makeChain makes a new chain while the caller does something else: a million
+// links take a tenth of a second.
+func (p *purse) makeChain(links uint32) <-chan made {
+	done := make(chan made, 1)
+	p.node.tasks.Go(func() {
+		var m made
+		rand.Read(m.id[:])
+		m.chain, m.err = p.chain(m.id, links)
+		done <- m
+	})
+	return done
+}
+
+// made is a new chain.
+type made struct {
+	id    payment.ChainID
+	chain *payment.Chain
+	err   error
+}
+
+// opening is a commitment that is about to be registered.
+type opening struct {
+	wallet.Opening
+	chain *payment.Chain
+}
+
+func (o *opening) opens() []contract.Open {
+	return []contract.Open{{Commitment: o.Commitment, Cap: o.Cap}}
+}
+
+// opening signs a commitment over a chain, with a first cap that the coins
+// suffice for. f is locked.
+func (p *purse) opening(torrent payment.TorrentID, f *frozen, b swarm.Purchase, chain <-chan made) (*opening, error) {
+	first, err := p.first(f, b.Account, chainLinks(b))
+	if err != nil {
+		return nil, err
+	}
+	m := <-chain
+	if m.err != nil {
+		return nil, m.err
+	}
 	commit := payment.Commitment{
 		Ledger: p.ledger.ID(), Intention: f.intention, Torrent: torrent, Payer: p.account, Receiver: b.Account,
-		Root: chain.Root(), Chain: id, Slot: f.slots[b.Account], Links: links, Price: f.price, Epoch: f.epoch,
+		Root: m.chain.Root(), Chain: m.id, Slot: f.slots[b.Account], Links: m.chain.Len(), Price: f.price, Epoch: f.epoch,
 		Expiry: uint64(p.node.cfg.Now().Add(dealLife).Unix()),
 	}
 	sig, err := commit.Sign(p.member.Identity.Key())
@@ -193,18 +256,18 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 		return nil, err
 	}
 	f.slots[b.Account]++ // also if its registration fails: it may have been done
-	request := newRequest()
-	reserve := wallet.Reservation{Request: request, Openings: []wallet.Opening{{
-		Commitment: commit, Signature: sig, Request: request, Cap: first,
-	}}}
-	if _, err := p.submit(ctx, reserve, &contract.OpenMany{Opens: []contract.Open{{Commitment: commit, Cap: first}}}); err != nil {
-		return nil, errors.Join(p.unopened(err, commit.ID()), p.refresh(ctx, f))
-	}
-	p.member.noteOpened(p.node.cfg.Now(), &commit, first)
-	f.free -= min(f.free, uint64(first))
-	d := p.dealt(t, &commit, sig, chain, first, 0)
-	d.PayAhead = !p.awaits(b.Account, commit.ID())
-	return d, nil
+	return &opening{
+		wallet.Opening{Commitment: commit, Signature: sig, Cap: uint32(min(uint64(first), f.free))}, m.chain,
+	}, nil
+}
+
+// opened is the deal of a commitment that was just registered. f is locked.
+func (p *purse) opened(t *Torrent, f *frozen, o *opening) *swarm.Deal {
+	p.member.noteOpened(p.node.cfg.Now(), &o.Commitment, o.Cap)
+	f.free -= min(f.free, uint64(o.Cap))
+	d := p.dealt(t, &o.Commitment, o.Signature, o.chain, o.Cap, 0)
+	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID())
+	return d
 }
 
 // unopened ends a commitment that the ledger refused.

@@ -11,6 +11,7 @@ import (
 	"torrente/payment"
 	"torrente/payment/contract"
 	"torrente/payment/wallet"
+	"torrente/swarm"
 )
 
 // intentionLife is how old an intention may be for the ledger to open on it,
@@ -56,18 +57,6 @@ func (p *purse) intentionOf(t payment.TorrentID) *frozen {
 		p.frozen[t] = f
 	}
 	return f
-}
-
-// freeze sees to it that there is an intention for a torrent: that of an
-// earlier run, or a new one. f is locked.
-func (p *purse) freeze(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
-	if f.known {
-		return nil
-	}
-	if err := p.adoptIntention(ctx, torrent, f); err != nil || f.known {
-		return err
-	}
-	return p.declare(ctx, t, torrent, f, units)
 }
 
 // adoptIntention goes on with the intention of an earlier run. What cannot be
@@ -130,36 +119,80 @@ func (f *frozen) learn(info *contract.IntentionInfo) {
 }
 
 // declare freezes coins for what is missing, within what the user allowed and at
-// no higher price than the user agreed to.
-func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
+// no higher price than the user agreed to, and opens a first commitment in the
+// same call. Without an error, and without a deal, the coins are frozen and the
+// commitment was refused. f is locked.
+func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase) (*swarm.Deal, error) {
 	if f.rose != nil {
-		return f.rose
+		return nil, f.rose
 	}
-	q, err := p.node.Quote(ctx, units)
+	chain := p.makeChain(chainLinks(b)) // takes its time
+	if err := p.plan(ctx, t, torrent, f, b.Units); err != nil {
+		return nil, err
+	}
+	if err := p.sweep(ctx); err != nil {
+		return nil, err
+	}
+	o, err := p.opening(torrent, f, b, chain)
+	if err != nil {
+		return nil, err
+	}
+	o.Request = f.request
+	reserve := wallet.Reservation{Request: f.request, Intention: f.row(torrent), Openings: []wallet.Opening{o.Opening}}
+	receipt, err := p.submit(ctx, reserve, &contract.Declare{
+		Torrent: torrent, Units: b.Units, Margin: margin, MaxPrice: t.opt.Consent.Price, Opens: o.opens(),
+	})
+	if _, refused := errors.AsType[contract.Code](err); err != nil && !refused {
+		return nil, err // what became of it is found out at the next try
+	}
+	if receipt.Code != contract.OK {
+		err = p.unopened(err, o.Commitment.ID())
+		return nil, p.undeclared(p.dearer(ctx, f, b.Units, t.opt.Consent.Price, err), f.intention)
+	}
+	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventDeclared, torrent, b.Units, receipt.Coins)
+	if err != nil { // the price fell, perhaps
+		return nil, errors.Join(p.member.Wallet.Ended(o.Commitment.ID(), 0), p.refresh(ctx, f))
+	}
+	f.known = true
+	return p.opened(t, f, o), nil
+}
+
+// plan works out what is frozen for so many units, at the price that the ledger
+// told last.
+func (p *purse) plan(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, units uint64) error {
+	price, epoch, err := p.priceNow(ctx)
 	if err != nil {
 		return err
 	}
 	agreed := t.opt.Consent
-	if q.Price > agreed.Price {
-		f.rose = &priceRose{agreed.Price, q.Price}
+	if price > agreed.Price {
+		f.rose = &priceRose{agreed.Price, price}
 		return f.rose
+	}
+	q, err := quote(units, price)
+	if err != nil {
+		return err
 	}
 	if q.Highest > agreed.Coins {
 		return fmt.Errorf("%s costs up to %s coins, and %s are allowed", t.Name(), q.Highest, agreed.Coins)
 	}
-	if err := p.sweep(ctx); err != nil {
-		return err
-	}
 	f.request = newRequest()
 	f.intention = payment.IntentionOf(p.ledger.ID(), p.account, torrent, f.request)
 	f.wanted, f.coins = units, q.Highest
-	reserve := wallet.Reservation{Request: f.request, Intention: f.row(torrent)}
-	call := &contract.Declare{Torrent: torrent, Units: units, Margin: margin, MaxPrice: agreed.Price}
-	if _, err := p.submit(ctx, reserve, call); err != nil {
-		return p.undeclared(p.dearer(ctx, f, units, agreed.Price, err), f.intention)
+	f.learn(&contract.IntentionInfo{Price: price, Epoch: epoch, Funds: q.Highest, Free: q.Highest})
+	return nil
+}
+
+// priceNow is the price of a unit, and its epoch.
+func (p *purse) priceNow(ctx context.Context) (payment.Amount, uint64, error) {
+	if e := p.priceEvent(); e.Epoch != 0 {
+		return e.Price, e.Epoch, nil
 	}
-	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventDeclared, torrent, units, q.Highest)
-	return p.refresh(ctx, f)
+	l, err := p.askLedger(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	return l.Price, l.Epoch, p.wrongClock()
 }
 
 // Unwrap returns the ledger's refusal.

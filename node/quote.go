@@ -38,12 +38,14 @@ func (n *Node) Quote(ctx context.Context, units uint64) (q Quote, err error) {
 	if wrong := n.purse.wrongClock(); wrong != nil {
 		return q, wrong
 	}
-	q.Units, q.Price = units, l.Price
-	cost, ok := q.Price.Mul(units)
+	return quote(units, l.Price)
+}
+
+func quote(units uint64, price payment.Amount) (Quote, error) {
+	cost, ok := price.Mul(units)
 	highest, ok2 := cost.Mul(margin)
 	if !ok || !ok2 {
-		return q, errTooDear
+		return Quote{}, errTooDear
 	}
-	q.Cost, q.Highest = cost, (highest+99)/100
-	return q, nil
+	return Quote{Units: units, Price: price, Cost: cost, Highest: (highest + 99) / 100}, nil
 }

@@ -131,14 +131,6 @@ func (t *tab) settle(units uint64) (rest uint64) {
 	return units - known - doubted
 }
 
-// Expired tells that a commitment expired on which the account owed units of
-// this torrent: that is a default.
-func (b *Book) Expired(torrent TorrentID) {
-	if t := b.tabs[torrent]; t != nil && t.owed() > 0 {
-		b.fail()
-	}
-}
-
 // Advance lets time pass: credit halves, debts that are too old are written off,
 // and what is too long on hold is a default.
 func (b *Book) Advance(now time.Time) {

@@ -237,7 +237,6 @@ func TestBookLendsNoMoreThanTheWindow(t *testing.T) {
 			"leave":  func(*rapid.T) { s.leave(torrent()) },
 			"hold":   func(*rapid.T) { s.book.Hold(s.now, torrent()) },
 			"crash":  func(t *rapid.T) { s.crash(t) },
-			"expire": func(*rapid.T) { s.book.Expired(torrent()); s.pass(s.now) },
 			"settle": func(t *rapid.T) { s.settle(torrent(), rapid.Uint64Range(0, 9).Draw(t, "owed")) },
 			"wait": func(t *rapid.T) {
 				s.pass(s.now.Add(time.Duration(rapid.Int64Range(0, int64(40*day)).Draw(t, "time"))))

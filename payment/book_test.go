@@ -148,25 +148,22 @@ func TestCreditHalvesAndDebtDoesNot(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	for what, c := range map[string]struct {
 		happen func(b *Book)
-		at     time.Duration // zero: at once
+		at     time.Duration
 	}{
-		"hold":   {func(b *Book) { b.Hold(today, film) }, 10 * time.Minute},
-		"away":   {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 3}); b.credit = 160 }, day},
-		"expiry": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 1}); b.Expired(film) }, 0},
+		"hold": {func(b *Book) { b.Hold(today, film) }, 10 * time.Minute},
+		"away": {func(b *Book) { b.Leave(today, film, Standing{Unpaid: 3}); b.credit = 160 }, day},
 	} {
 		b := customer(4)
 		b.Lease(film, 3)
 		c.happen(b)
-		if c.at > 0 {
-			if got := b.Deadline(); !got.Equal(today.Add(c.at)) {
-				t.Errorf("%s: deadline %s", what, got)
-			}
-			b.Advance(today.Add(c.at - time.Second))
-			if b.Defaulted() {
-				t.Errorf("%s: too early", what)
-			}
-			b.Advance(today.Add(c.at))
+		if got := b.Deadline(); !got.Equal(today.Add(c.at)) {
+			t.Errorf("%s: deadline %s", what, got)
 		}
+		b.Advance(today.Add(c.at - time.Second))
+		if b.Defaulted() {
+			t.Errorf("%s: too early", what)
+		}
+		b.Advance(today.Add(c.at))
 		if !b.Defaulted() || b.Credit() != 0 || b.Owed()+b.Leased() == 0 {
 			t.Errorf("%s: defaulted %v, credit %d, debt %d", what, b.Defaulted(), b.Credit(), b.Owed())
 		}
@@ -191,7 +188,7 @@ func TestNoDefault(t *testing.T) {
 	}
 	empty := testBook(0)
 	empty.Hold(today, film)
-	if empty.Expired(film); empty.Defaulted() || !empty.Deadline().IsZero() {
+	if empty.Advance(today); empty.Defaulted() || !empty.Deadline().IsZero() {
 		t.Error("a default of somebody who owes nothing")
 	}
 }
@@ -201,7 +198,7 @@ func TestDebtIsPaidFirst(t *testing.T) {
 	b, c := customer(4), promise(record, 0)
 	b.Lease(film, 3)
 	b.Leave(today, film, Standing{Unpaid: 3})
-	b.Expired(film)
+	b.fail()
 	if got := b.Count(today, c, 2, 64); got.Paid != 0 || b.Owed() != 1 || !b.Defaulted() {
 		t.Errorf("two links: %+v, %d owed", got, b.Owed())
 	}
