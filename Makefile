@@ -7,6 +7,7 @@ MODULES := $(dir $(filter-out ./tools/go.mod,$(shell find . -name go.mod -not -p
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 10s
 KILLS ?= 200
+CUTS ?= 40
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 kills: ## buyer and seller killed KILLS (200) times each, at every failpoint
 	TORRENTE_KILLS=$(KILLS) go test -tags failpoint -count 1 -timeout 30m -run TestKilledBuyerAndSeller -v ./cmd/torrente
 
+powercuts: ## buyer, seller and federation lose power CUTS (40) times each
+	TORRENTE_POWER_CUTS=$(CUTS) go test -tags failpoint -count 1 -timeout 30m -run TestPowerLoss -v ./cmd/torrente
+
 bench: ## the benchmarks, then the download figures
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./cmd/torrente demo --size 1GiB --json
@@ -47,4 +51,4 @@ newcomer: ## both commands of the README, in a clean clone with an empty module 
 tools: ## fetch the pinned development tools
 	@cd tools && go mod download
 
-.PHONY: help build test test-short check fuzz kills bench cover debian newcomer tools
+.PHONY: help build test test-short check fuzz kills powercuts bench cover debian newcomer tools

@@ -10,6 +10,7 @@ import (
 	"torrente/payment/contract"
 	"torrente/payment/wallet"
 	"torrente/peerwire"
+	"torrente/piece"
 	"torrente/swarm"
 )
 
@@ -84,8 +85,8 @@ func (p *purse) goOn(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 		if c.Torrent != torrent || c.Receiver != b.Account || o.Ended || c.ID() == b.Refused || c.Expiry < soon {
 			continue
 		}
-		if b.Units == 0 && o.Owed <= o.Released {
-			continue
+		if o.Owed <= o.Released && (b.Units == 0 || o.Released >= c.Links) {
+			continue // nothing is owed on it, and nothing wanted or no link left
 		}
 		info, err := p.member.commitment(ctx, c.ID())
 		switch {
@@ -160,15 +161,36 @@ func (p *purse) runs(id payment.CommitmentID) bool {
 	return d != nil && !isClosed(d.torrent.complete) && !isClosed(d.torrent.ended)
 }
 
-// first is how high the first cap of a commitment may be.
-func (p *purse) first(f *frozen, account payment.Account, links uint32) (uint32, error) {
+// provenAbove is how many links may be released on a commitment whose seller has
+// delivered nothing: one ahead (P2), and where units are judged with their whole
+// pieces (v1) those of one piece.
+func provenAbove(whole bool, pieceLength int64) uint32 {
+	if whole {
+		return uint32((pieceLength+piece.BlockSize-1)/piece.BlockSize) + 1
+	}
+	return 1
+}
+
+func (t *Torrent) proven() uint32 {
+	info := t.Info()
+	return provenAbove(!info.HasV2, info.PieceLength)
+}
+
+// first is how high the first cap of a commitment may be. Whoever was paid more
+// than proven for this torrent has delivered, also if the records of that are
+// lost.
+func (p *purse) first(f *frozen, account payment.Account, links, proven uint32) (uint32, error) {
 	most := min(firstCap, uint64(links))
 	var strangers uint64
 	for _, o := range p.member.Wallet.Openings() {
-		if o.Commitment.Receiver == account && o.Owed > 0 {
-			return uint32(most), nil // it has delivered before
+		here := o.Commitment.Intention == f.intention
+		if delivered := o.Owed > 0 || here && o.Released > proven; delivered {
+			if o.Commitment.Receiver == account {
+				return uint32(most), nil
+			}
+			continue
 		}
-		if o.Commitment.Intention == f.intention && o.Owed == 0 && !o.Ended {
+		if here && !o.Ended {
 			strangers += uint64(o.Cap)
 		}
 	}
@@ -181,7 +203,7 @@ func (p *purse) first(f *frozen, account payment.Account, links uint32) (uint32,
 
 // open registers a commitment with a first, small cap.
 func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase) (*swarm.Deal, error) {
-	first, err := p.first(f, b.Account, chainLinks(b))
+	first, err := p.first(f, b.Account, chainLinks(b), t.proven())
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +212,7 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 			return nil, err
 		}
 	}
-	o, err := p.opening(torrent, f, b, p.makeChain(chainLinks(b)))
+	o, err := p.opening(t, torrent, f, b, p.makeChain(chainLinks(b)))
 	if err != nil {
 		return nil, err
 	}
@@ -237,8 +259,8 @@ func (o *opening) opens() []contract.Open {
 
 // opening signs a commitment over a chain, with a first cap that the coins
 // suffice for. f is locked.
-func (p *purse) opening(torrent payment.TorrentID, f *frozen, b swarm.Purchase, chain <-chan made) (*opening, error) {
-	first, err := p.first(f, b.Account, chainLinks(b))
+func (p *purse) opening(t *Torrent, torrent payment.TorrentID, f *frozen, b swarm.Purchase, chain <-chan made) (*opening, error) {
+	first, err := p.first(f, b.Account, chainLinks(b), t.proven())
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	if err := p.sweep(ctx); err != nil {
 		return nil, err
 	}
-	o, err := p.opening(torrent, f, b, chain)
+	o, err := p.opening(t, torrent, f, b, chain)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -40,7 +41,9 @@ func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, args []str
 	if c.Flags().Changed("pay-up-to") { // what was said now is what counts, less than the limit too
 		allowed = payment.Amount(f.payUp)
 	}
-	q, err := s.node.Quote(c.Context(), info.Units())
+	asking, cancel := context.WithTimeout(c.Context(), quoteTime)
+	defer cancel()
+	q, err := s.node.Quote(asking, info.Units())
 	if wrong, ok := errors.AsType[*ledger.WrongClock](err); ok {
 		return none, wrong
 	}
@@ -63,6 +66,10 @@ func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, args []str
 	return none, fmt.Errorf("%s costs up to %s, and %s are allowed: run %s, or raise the wallet's limit",
 		printable(info.Name), coins(q.Highest), coins(allowed), again(c, args, "pay-up-to", q.Highest.String()))
 }
+
+// quoteTime is how long the ledger is asked what a download costs: nothing is
+// lost by trying again later, and the user waits.
+const quoteTime = 10 * time.Second
 
 // agree waits for the metadata of a link, and then does what allowance does for
 // a torrent file. Nothing is bought before.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -67,12 +68,12 @@ func (e *inUse) Error() string {
 // what a dead one left behind is replaced. The error is *inUse.
 func (h home) take() (release func(), err error) {
 	if err := os.MkdirAll(h.path("resume"), 0o700); err != nil {
-		return nil, fmt.Errorf("the state folder: %w", err)
+		return nil, unusable(err)
 	}
 	l := flock.New(h.path("lock"), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("lock the state folder %s: %w", h, err)
+		return nil, unusable(err)
 	}
 	if !ok {
 		return nil, &inUse{h, h.owner()}
@@ -88,9 +89,17 @@ func (h home) take() (release func(), err error) {
 	}
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("the state folder: %w", err)
+		return nil, unusable(err)
 	}
 	return release, nil
+}
+
+// unusable says why there can be no state in a folder.
+func unusable(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("the state folder: %w", err)
+	}
+	return fmt.Errorf("the state folder: %w: give another with --home", err)
 }
 
 // reachTime is how long a process may open its keys before it answers, or do

@@ -28,8 +28,6 @@ const (
 	// download of killUnits has about a thousand.
 	killRange = 250
 	killUnits = 64
-	// roundFunds is what a buyer has, in coins; a unit costs one.
-	roundFunds = 2 * killUnits
 	// killPiece is the piece length: a piece has several units, killPieceUnits, so
 	// that kills leave pieces that are not whole.
 	killPiece      = "64KiB"
@@ -51,7 +49,8 @@ const (
 // is paid twice.
 func TestKilledBuyerAndSellerOweNothing(t *testing.T) {
 	t.Parallel()
-	f := newFair(t)
+	f := newFair(t, killsVariable, fewKills, killSeedVariable)
+	f.found()
 	for f.buyer.kills < f.wanted || f.seller.kills < f.wanted {
 		r := f.newRound()
 		switch {
@@ -77,7 +76,11 @@ type fair struct {
 	port          string
 	portal        string
 	seller, buyer *victim // another buyer in each round
+	funds         int     // what each buyer has, in coins; a unit costs one
 	earned        uint64  // units redeemed so far
+	bank          *victim // the federation, where it dies too
+	listen        string  // its address
+	saved         savings
 }
 
 // failpointProgram is the path of our program with failpoints.
@@ -93,10 +96,12 @@ var failpointProgram = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-func newFair(t *testing.T) *fair {
+// newFair makes the place for a federation; environment variables say how many
+// times each side dies, and where.
+func newFair(t *testing.T, kills string, few int, seedVariable string) *fair {
 	t.Helper()
-	f := &fair{t: t, wanted: numberFrom(t, killsVariable, fewKills)}
-	seed := numberFrom(t, killSeedVariable, 1)
+	f := &fair{t: t, wanted: numberFrom(t, kills, few), funds: 2 * killUnits}
+	seed := numberFrom(t, seedVariable, 1)
 	f.rng = rand.New(rand.NewPCG(uint64(seed), 0))
 	program, err := failpointProgram()
 	f.fine(err)
@@ -109,8 +114,25 @@ func newFair(t *testing.T) *fair {
 	})
 	f.seller, f.buyer = newVictim(f, "seller"), newVictim(f, "")
 	f.port = freePort(t, "127.0.0.1")
-	f.found()
 	return f
+}
+
+// end kills what still runs.
+func (f *fair) end() {
+	for _, v := range f.victims() {
+		if v.last != nil {
+			_ = v.last.cmd.Process.Kill() // it has ended already, or will
+			<-v.last.says.done
+		}
+	}
+}
+
+func (f *fair) victims() map[string]*victim {
+	all := map[string]*victim{"buyer": f.buyer, "seller": f.seller}
+	if f.bank != nil {
+		all["federation"] = f.bank
+	}
+	return all
 }
 
 func numberFrom(t *testing.T, variable string, otherwise int) int {
@@ -144,19 +166,37 @@ func (f *fair) run(args ...string) string {
 // found begins the federation, and has the seller enrolled in it.
 func (f *fair) found() {
 	f.t.Helper()
-	fed := f.path("federation")
-	f.run("federation", "init", "--dir", fed, "--name", "fair", "--treasury", "1000000000", "--cost", "1,16")
-	_, line, err := f.start("tracker http", "federation", "serve", "--dir", fed, "--listen", "127.0.0.1:0", "--tracker", "127.0.0.1:0")
+	f.initiate()
+	_, line, err := f.start("tracker http", "federation", "serve", "--dir", f.ledger(), "--listen", "127.0.0.1:0", "--tracker", "127.0.0.1:0")
 	f.fine(err)
-	_, rest, _ := strings.Cut(line, ": ")
-	f.portal, _, _ = strings.Cut(rest, " ")
+	f.portal = portalIn(line)
 	f.enter("seller")
+}
+
+func (f *fair) initiate() {
+	f.t.Helper()
+	f.run("federation", "init", "--dir", f.ledger(), "--name", "fair", "--treasury", "1000000000", "--cost", "1,16")
+}
+
+// ledger is the federation's folder.
+func (f *fair) ledger() string {
+	if f.bank != nil {
+		return filepath.Join(f.bank.disk.at, "federation")
+	}
+	return f.path("federation")
+}
+
+// portalIn is the portal's URL in what a federation says when it is served.
+func portalIn(line string) string {
+	_, rest, _ := strings.Cut(line, ": ")
+	url, _, _ := strings.Cut(rest, " ")
+	return url
 }
 
 // enter enrolls a member, as soon as the portal has time for one more.
 func (f *fair) enter(name string) {
 	f.t.Helper()
-	code := f.run("federation", "invite", "--dir", f.path("federation"), name)
+	code := f.run("federation", "invite", "--dir", f.ledger(), name)
 	for end := time.Now().Add(killPatience); ; <-time.After(time.Second / 2) {
 		_, err := f.do("enroll", "--home", f.path(name), "--federation", f.portal, "--name", name, "--cost", "1,16", "--invite", code)
 		if err == nil {
@@ -176,8 +216,10 @@ type victim struct {
 	hit    map[string]bool // points that were reached
 	killed map[string]int  // points where it died, and how often
 	aimed  map[string]int  // points where it was to die
+	deaths []string        // where the last ones were, in their order
 	logs   int
 	last   *life
+	disk   *disk // that loses power when it dies; nil: none
 }
 
 func newVictim(f *fair, home string) *victim {
@@ -217,6 +259,9 @@ func (v *victim) begin(plan, until string, args ...string) *life {
 	}
 	l.cmd.Env = append(l.cmd.Env, "TORRENTE_HOME="+v.fair.path(v.home), "TORRENTE_FAILPOINT="+plan, "TORRENTE_FAILPOINT_LOG="+l.log)
 	l.cmd.Stdout, l.cmd.Stderr = l.says, l.says
+	if v.disk != nil {
+		v.disk.boots(l.cmd)
+	}
 	v.fair.fine(l.cmd.Start())
 	go func() { l.says.ended(l.cmd.Wait()) }()
 	v.last = l
@@ -273,6 +318,7 @@ func (v *victim) note(log string) (killed bool) {
 		if what == "kill" {
 			v.killed[point]++
 			v.kills++
+			v.deaths = append(v.deaths[max(0, len(v.deaths)-roundKills):], point)
 			killed = true
 		}
 	}
@@ -287,6 +333,7 @@ type round struct {
 	kills    int
 	deserted bool // the seller died when the buyer was through
 	memory   memory
+	cut      losses // by power
 }
 
 func (f *fair) newRound() *round {
@@ -294,8 +341,11 @@ func (f *fair) newRound() *round {
 	f.rounds++
 	r := &round{fair: f, name: fmt.Sprintf("goods-%d", f.rounds), v1: f.rounds%3 == 0, memory: newMemory()}
 	f.buyer.home = fmt.Sprintf("buyer-%d", f.rounds)
+	if f.buyer.disk != nil {
+		f.buyer.disk = newDisk(f, f.buyer.home)
+	}
 	f.enter(f.buyer.home)
-	f.run("federation", "fund", "--dir", f.path("federation"), f.buyer.home, strconv.Itoa(roundFunds))
+	f.run("federation", "fund", "--dir", f.ledger(), f.buyer.home, strconv.Itoa(f.funds))
 	f.fine(makeGoodsFile(f.path(r.name), killUnits<<14))
 	kind := "--hybrid"
 	if r.v1 {
@@ -316,6 +366,18 @@ func (r *round) mayLose() uint64 {
 
 func (r *round) torrent() string { return r.path(r.name + ".torrent") }
 
+// bought is the buyer's download folder.
+func (r *round) bought() string { return r.path(r.buyer.home, "bought") }
+
+// died looks at what a side that was killed has left.
+func (r *round) died(v *victim) {
+	r.t.Helper()
+	r.look(v)
+	if v.disk != nil {
+		r.losePower(v)
+	}
+}
+
 // sell starts a seller; nil if it died before it sold anything.
 func (r *round) sell(plan string) *life {
 	r.t.Helper()
@@ -330,7 +392,7 @@ func (r *round) sell(plan string) *life {
 		}
 		if l.over() {
 			r.kills++
-			r.look(r.seller)
+			r.died(r.seller)
 			return nil
 		}
 		r.t.Logf("the seller ended: %s", l.said())
@@ -341,8 +403,8 @@ func (r *round) sell(plan string) *life {
 
 func (r *round) buy(plan string) *life {
 	r.t.Helper()
-	return r.buyer.begin(plan, "complete", "get", r.torrent(), "--dir", r.path("bought"), "--bind", "127.0.0.1",
-		"--port", "0", "--peer", "127.0.0.1:"+r.port, "--pay-up-to", strconv.Itoa(roundFunds))
+	return r.buyer.begin(plan, "complete", "get", r.torrent(), "--dir", r.bought(), "--bind", "127.0.0.1",
+		"--port", "0", "--peer", "127.0.0.1:"+r.port, "--pay-up-to", strconv.Itoa(r.funds))
 }
 
 // killBuyers downloads with buyers that die, until one lives to the end.
@@ -358,7 +420,7 @@ func (r *round) killBuyers(most int) {
 		switch {
 		case b.over():
 			r.kills, stumbles = r.kills+1, 0
-			r.look(r.buyer)
+			r.died(r.buyer)
 			continue
 		case b.cmd.ProcessState.Success():
 			seller.stop()
@@ -391,7 +453,7 @@ func (r *round) killSellers(most int) {
 		}
 		if r.waitForDeath(seller, b) {
 			r.kills, stumbles = r.kills+1, 0
-			r.look(r.seller)
+			r.died(r.seller)
 			if r.seller.kills%max(8, most/10) == 0 && r.reunite(b) {
 				return
 			}
@@ -417,7 +479,7 @@ func (r *round) together(seller, b *life) (complete bool) {
 	b.over()
 	if seller.stop() {
 		r.kills, r.deserted = r.kills+1, true
-		r.look(r.seller)
+		r.died(r.seller)
 	}
 	return true
 }
@@ -454,7 +516,7 @@ func (r *round) killRedeems() {
 	point := points[r.rounds%len(points)]
 	if r.seller.begin(point+"@1", "redeemed", "wallet", "redeem").over() {
 		r.kills++
-		r.look(r.seller)
+		r.died(r.seller)
 	}
 }
 
@@ -462,7 +524,7 @@ func (r *round) killRedeems() {
 // if there were kills enough.
 func (f *fair) checkPoints() {
 	f.t.Helper()
-	for side, v := range map[string]*victim{"buyer": f.buyer, "seller": f.seller} {
+	for side, v := range f.victims() {
 		alive := slices.DeleteFunc(slices.Sorted(maps.Keys(v.hit)), func(p string) bool { return v.killed[p] > 0 })
 		f.t.Logf("the %s was killed %d times at %d points, never at %q", side, v.kills, len(v.killed), alive)
 		if v.kills < f.wanted {

@@ -176,6 +176,8 @@ func TestTrouble(t *testing.T) {
 	defer exec.Command("umount", small).Run()
 	diskHome := t.TempDir()
 	fails("a full disk", "the disk is full: free some space in", b.fetch("127.0.43.6", small, diskHome)...)
+	full := filepath.Join(small, "home")
+	fails("a full disk below the state folder", "no space left on device: free some space there and start again", b.fetch("127.0.43.7", t.TempDir(), full)...)
 	if out, err := exec.Command("mount", "-o", "remount,size=64m", small).CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}

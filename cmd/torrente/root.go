@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"torrente/piece/store"
 )
 
 // Exit codes of the command.
@@ -48,11 +51,21 @@ func exitCode(ctx context.Context, std stdio, err error) int {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
-	fmt.Fprintf(std.err, "torrente: %v\n", err)
+	fmt.Fprintf(std.err, "torrente: %s\n", sentence(err))
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// sentence is an error as a user reads it: one line, also if several parts of us
+// failed, which says what to do about a full disk.
+func sentence(err error) string {
+	s := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, store.ErrNoSpace) {
+		s += ": free some space there and start again"
+	}
+	return s
 }
 
 func newRoot(std stdio) *cobra.Command {

@@ -1,0 +1,64 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"torrente/metainfo"
+	"torrente/payment"
+	"torrente/swarm"
+)
+
+// A commitment whose links are all released is not gone on with, also if it is
+// not the one that was used up last: without that, who has used up two would
+// show the first one again on the connection on which it was shown already.
+func TestUsedUpCommitmentsAreNotGoneOnWith(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	tr := add(t, n, Options{Torrent: d.goods.torrent, Consent: Consent{1000, clubPrice}})
+	within(t, "the check", tr.Opened())
+	used, fresh := d.open(4, 24*time.Hour), d.open(4, 24*time.Hour)
+	if err := d.buyer.Wallet.Released(used.id, 4); err != nil {
+		t.Fatal(err)
+	}
+	for _, last := range []payment.CommitmentID{{}, used.id} {
+		deal, err := n.purse.goOn(t.Context(), tr, d.torrent(), swarm.Purchase{Account: d.seller.account(), Units: 1, Refused: last})
+		if err != nil || deal == nil || deal.Commit.Commitment.ID() != fresh.id {
+			t.Errorf("goes on with %+v, %v", deal, err)
+		}
+	}
+	deal, err := n.purse.goOn(t.Context(), tr, d.torrent(), swarm.Purchase{Account: d.seller.account(), Units: 1, Refused: fresh.id})
+	if deal != nil || err != nil {
+		t.Errorf("goes on with a commitment that is used up: %+v, %v", deal, err)
+	}
+}
+
+// A seller that was paid for a whole piece and more is no stranger, although a
+// loss of power took the records of what it delivered; else its own cap would
+// keep it from another one for ever.
+func TestPaidSellerIsNoStranger(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	f := &frozen{intention: d.intention, units: testFunds}
+	s := d.open(testFunds, 24*time.Hour)
+	account := d.seller.account()
+	proven := provenAbove(true, 4*payment.UnitBytes)
+	if _, err := n.purse.first(f, account, 8, proven); err == nil {
+		t.Error("a stranger has a cap beyond its share")
+	}
+	if err := d.buyer.Wallet.Released(s.id, proven); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.purse.first(f, account, 8, proven); err == nil {
+		t.Error("a stranger that was paid for a piece ahead has another cap")
+	}
+	if err := d.buyer.Wallet.Released(s.id, proven+1); err != nil {
+		t.Fatal(err)
+	}
+	if cap, err := n.purse.first(f, account, 8, proven); err != nil || cap != 8 {
+		t.Errorf("a seller that was paid for more has a cap of %d, %v", cap, err)
+	}
+	if got := provenAbove(false, metainfo.MaxSoldPieceLengthV1); got != 1 {
+		t.Errorf("%d units may be paid ahead where leaves prove them", got)
+	}
+}
