@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -83,18 +82,15 @@ type fair struct {
 	saved         savings
 }
 
-// failpointProgram is the path of our program with failpoints.
-var failpointProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "torrente-failpoint-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "torrente")
+// failpointProgram builds our program with failpoints.
+func failpointProgram(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "torrente")
 	if out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
+		t.Fatalf("build: %v: %s", err, out)
 	}
-	return path, nil
-})
+	return path
+}
 
 // newFair makes the place for a federation; environment variables say how many
 // times each side dies, and where.
@@ -103,10 +99,7 @@ func newFair(t *testing.T, kills string, few int, seedVariable string) *fair {
 	f := &fair{t: t, wanted: numberFrom(t, kills, few), funds: 2 * killUnits}
 	seed := numberFrom(t, seedVariable, 1)
 	f.rng = rand.New(rand.NewPCG(uint64(seed), 0))
-	program, err := failpointProgram()
-	f.fine(err)
-	t.Cleanup(func() { os.RemoveAll(filepath.Dir(program)) })
-	f.stage = &stage{ctx: t.Context(), std: stdio{err: t.Output()}, self: program, dir: t.TempDir(), password: "one"}
+	f.stage = &stage{ctx: t.Context(), std: stdio{err: t.Output()}, self: failpointProgram(t), dir: t.TempDir(), password: "one"}
 	t.Cleanup(func() {
 		if err := f.strike(); err != nil {
 			t.Error(err)
