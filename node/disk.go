@@ -189,23 +189,41 @@ func (t *Torrent) takeIn(in *store.Intake, c <-chan swarm.Verification) {
 	}
 }
 
-// serveHashes answers hash requests (BEP 52), one after the other.
+// serveHashes answers hash requests (BEP 52), one after the other, and tells of
+// those together that came together.
 func (t *Torrent) serveHashes(s *store.Store) {
 	for h := range t.hashJobs {
+		jobs := []swarm.HashServing{h}
+		for waiting := len(t.hashJobs); waiting > 0; waiting-- {
+			jobs = append(jobs, <-t.hashJobs) // nobody else takes from it
+		}
 		if t.ctx.Err() != nil {
 			continue // nobody waits for it any more
 		}
-		r := h.Range
-		row, err := s.Hashes(r.Root, metainfo.Range{
-			Base: int(r.Base), Index: int(r.Index), Length: int(r.Length), ProofLayers: int(r.Proofs),
-		})
-		if errors.Is(err, store.ErrChanged) {
-			t.damage(err)
-		} else if err != nil {
-			t.node.cfg.Log.Debug("hash request", "err", err)
+		rows := make([][]byte, len(jobs))
+		for i := range jobs {
+			rows[i] = t.readHashes(s, jobs[i].Range)
 		}
-		t.tell(func(now time.Time) { t.swarm.HashesRead(now, h.Peer, r, row) })
+		t.tell(func(now time.Time) {
+			for i := range jobs {
+				t.swarm.HashesRead(now, jobs[i].Peer, jobs[i].Range, rows[i])
+			}
+		})
 	}
+}
+
+// readHashes reads a row of hashes; nil: it cannot be had.
+func (t *Torrent) readHashes(s *store.Store, r peerwire.HashRange) []byte {
+	row, err := s.Hashes(r.Root, metainfo.Range{
+		Base: int(r.Base), Index: int(r.Index), Length: int(r.Length), ProofLayers: int(r.Proofs),
+	})
+	switch {
+	case errors.Is(err, store.ErrChanged):
+		t.damage(err)
+	case err != nil:
+		t.node.cfg.Log.Debug("hash request", "err", err)
+	}
+	return row
 }
 
 // tookIn tells the Swarm what became of blocks.

@@ -21,6 +21,8 @@ const (
 	// credit pays for it, or it is a default too.
 	holdLimit = 10 * time.Minute
 	awayLimit = 24 * time.Hour
+	// leaseGrowth is the least part, of what is kept, by which a lease grows.
+	leaseGrowth = 8
 	// markAhead is the least by which leases may grow before they are written
 	// down again.
 	markAhead = 16
@@ -78,7 +80,8 @@ type tab struct {
 
 func (t *tab) owed() uint64 { return t.debt + t.doubt }
 
-func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead == 0 }
+// empty reports whether a tab says nothing, nor does its record on disk.
+func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead+t.safe == 0 }
 
 // NewBook returns the book of an account that was never met.
 func NewBook(config BookConfig) *Book {
@@ -139,7 +142,9 @@ func (b *Book) Leased() uint64 {
 }
 
 // Lease lends up to want units to the torrent's swarm and returns how many.
-// They count as lent until Return, Count or Leave.
+// They count as lent until Return, Count or Leave. A lease grows beyond what is
+// kept on disk by an eighth of that or not at all: each time the swarm waits for
+// the disk.
 func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 	used := b.Owed() + b.Leased()
 	window := b.Window()
@@ -150,7 +155,10 @@ func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 	if t == nil {
 		return 0
 	}
-	granted := min(want, window-used)
+	granted, kept := min(want, window-used), t.safe-min(t.safe, t.leased+t.owed())
+	if granted > kept && granted-kept < t.safe/leaseGrowth {
+		granted = kept
+	}
 	t.leased += granted
 	return granted
 }
@@ -195,6 +203,7 @@ func (b *Book) Mark() {
 			more = 0
 		}
 		t.safe, room = t.leased+t.owed()+more, room-more
+		b.tidy(torrent)
 	}
 }
 

@@ -46,7 +46,7 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 	due := depth - p.asked.len()
 	if s.sold {
 		due = min(due, s.affordable(now, p))
-		depth = min(depth, p.asked.len()+due)
+		depth = min(depth, s.inUse(p)+due)
 	}
 	if due <= 0 || due < depth/4 {
 		return
@@ -60,6 +60,15 @@ func (s *Swarm) refill(now time.Time, p *peer) {
 		p.asked.push(b)
 		s.send(now, p, peerwire.BlockMessage(peerwire.Request, b.Piece, b.Begin, b.Length))
 	}
+}
+
+// inUse is how much of what a seller lends is under way: what is being verified
+// is too, where that does not wait for more blocks to come.
+func (s *Swarm) inUse(p *peer) int {
+	if s.judgedWhole() {
+		return p.asked.len()
+	}
+	return int(p.buy.outstanding(p))
 }
 
 func (s *Swarm) refillAll(now time.Time) {

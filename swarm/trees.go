@@ -293,13 +293,25 @@ func (s *Swarm) reach() *piece.Bitfield {
 	return all
 }
 
-// ahead wants the leaves of the pieces that will be begun next.
+// ahead wants the leaves of the pieces that will be begun next: many at a time,
+// before the nearer half of them is used up.
 func (t *trees) ahead(s *Swarm) {
 	if !t.strict && len(t.failed) == 0 || s.picker == nil || t.reach == nil || s.picker.Have().Full() {
 		return
 	}
 	room := int(leavesAhead/t.info.PieceLength) + 4
-	for _, index := range s.picker.Next(room, t.reach) {
+	next := s.picker.Next(room, t.reach)
+	lacking, soon := 0, false
+	for i, index := range next {
+		if t.needsLeaves(index) && t.leaves[index] == nil {
+			lacking++
+			soon = soon || i < len(next)/2
+		}
+	}
+	if !soon && lacking < hashesAsked {
+		return
+	}
+	for _, index := range next {
 		if t.needsLeaves(index) {
 			t.needLeaves(index)
 		}
