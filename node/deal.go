@@ -212,7 +212,7 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 			return nil, err
 		}
 	}
-	o, err := p.opening(t, torrent, f, b, p.makeChain(chainLinks(b)))
+	o, err := p.opening(t, torrent, f, b, p.chainFor(f, b))
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +226,34 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 
 // chainLinks is how long the chain of a purchase is.
 func chainLinks(b swarm.Purchase) uint32 { return uint32(min(max(b.Units, 1), payment.MaxLinks)) }
+
+// prepare begins what a torrent's first purchase, of so many units, needs before
+// there is a seller: a chain, and the coins on the balance. It takes about as long
+// as meeting one.
+func (p *purse) prepare(t *Torrent, units uint64) {
+	if units == 0 || t.Info().Pay == nil || !t.pays() || !isClosed(t.allowed) || t.opt.Consent.Coins == 0 {
+		return
+	}
+	f := p.intentionOf(payment.TorrentID(t.Info().ID()))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.links = uint32(min(units, payment.MaxLinks))
+	f.chain = p.makeChain(f.links)
+	swept := make(chan error, 1)
+	f.swept = swept
+	p.node.tasks.Go(func() { swept <- p.sweep(t.ctx) })
+}
+
+// chainFor is the chain that was begun for a purchase, or else a new one. f is
+// locked.
+func (p *purse) chainFor(f *frozen, b swarm.Purchase) <-chan made {
+	links, begun := chainLinks(b), f.chain
+	f.chain = nil
+	if begun != nil && f.links == links {
+		return begun
+	}
+	return p.makeChain(links)
+}
 
 // makeChain makes a new chain while the caller does something else: a million
 // links take a tenth of a second.

@@ -55,6 +55,9 @@ func (t *Torrent) startOpening(info *metainfo.Info) {
 			t.fail(t.unwritten(err))
 			return
 		}
+		if p := t.node.purse; p != nil {
+			p.prepare(t, missingUnits(s.Layout(), have))
+		}
 		t.tell(func(now time.Time) {
 			t.limits = peerwire.Limits{Pieces: s.Layout().Pieces()}
 			t.startIntakes(s, partial)
@@ -65,6 +68,16 @@ func (t *Torrent) startOpening(info *metainfo.Info) {
 			close(t.opened)
 		})
 	})
+}
+
+// missingUnits is how many units are in the pieces that are missing.
+func missingUnits(l *piece.Layout, have *piece.Bitfield) (n uint64) {
+	for i := range l.Pieces() {
+		if !have.Has(i) {
+			n += uint64(l.Blocks(i))
+		}
+	}
+	return n
 }
 
 // openFiles returns what is on disk, and which pieces of that the record of the

@@ -35,6 +35,10 @@ type frozen struct {
 	wanted    uint64         // units
 	coins     payment.Amount // frozen in sum
 	slots     map[payment.Account]uint32
+	// chain, of so many links, was begun for the first purchase.
+	chain <-chan made
+	links uint32
+	swept <-chan error // of the sweep that was begun for it
 	// rose is why nothing more is declared in this run: the user agreed to a
 	// lower price.
 	rose error
@@ -126,11 +130,11 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	if f.rose != nil {
 		return nil, f.rose
 	}
-	chain := p.makeChain(chainLinks(b)) // takes its time
+	chain := p.chainFor(f, b) // it may take its time
 	if err := p.plan(ctx, t, torrent, f, b.Units); err != nil {
 		return nil, err
 	}
-	if err := p.sweep(ctx); err != nil {
+	if err := p.sweepFor(ctx, f); err != nil {
 		return nil, err
 	}
 	o, err := p.opening(t, torrent, f, b, chain)
@@ -267,6 +271,17 @@ func (p *purse) addFunds(ctx context.Context, t *Torrent, torrent payment.Torren
 	f.coins = sum
 	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventAdded, torrent, units, cost)
 	return p.refresh(ctx, f)
+}
+
+// sweepFor sweeps before a first purchase, unless that was done for it. f is
+// locked.
+func (p *purse) sweepFor(ctx context.Context, f *frozen) error {
+	begun := f.swept
+	f.swept = nil
+	if begun != nil && <-begun == nil {
+		return nil
+	}
+	return p.sweep(ctx)
 }
 
 // sweep adds what was earned and given to the balance, from which coins are

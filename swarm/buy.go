@@ -314,9 +314,10 @@ func (s *Swarm) affordable(now time.Time, p *peer) int {
 	return int(room - min(room, out))
 }
 
-// raise asks for a higher cap before the cap is reached: one that lasts for
-// raiseAhead at the rate seen so far, and leaves to other sellers their share.
-// Who has delivered nothing has to do with its first cap.
+// raise asks for a higher cap when the present one lasts for less than half of
+// raiseAhead at the rate seen so far: one that lasts for twice raiseAhead, so that
+// there are few calls, and leaves to other sellers their share. Who has delivered
+// nothing has to do with its first cap.
 func (s *Swarm) raise(now time.Time, p *peer, left, out uint64) {
 	b := &p.buy
 	cap, all := uint64(b.deal.Cap), uint64(b.deal.Commit.Commitment.Links)
@@ -326,7 +327,7 @@ func (s *Swarm) raise(now time.Time, p *peer, left, out uint64) {
 	}
 	want := s.unitsLeft()
 	share := b.verified + out + (want+want/4)/uint64(max(1, s.sellers()))
-	more := max(min(max(2*cap, b.verified+out+soon), share), s.wholePiece(b))
+	more := max(min(max(2*cap, b.verified+out+2*soon), share), s.wholePiece(b))
 	if b.verified == 0 { // that much has to be risked in v1, and no more
 		if more = s.wholePiece(b); more <= cap {
 			return
