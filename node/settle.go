@@ -51,8 +51,14 @@ func (t *Torrent) Settle(ctx context.Context) (payment.Amount, error) {
 	case <-ctx.Done():
 	case <-t.ctx.Done():
 	}
-	return p.settle(t.ctx, t)
+	ctx, cancel := context.WithTimeout(t.ctx, settleTime)
+	defer cancel()
+	return p.settle(ctx, t)
 }
+
+// settleTime is how long the ledger may take to settle a download. What it has
+// not done by then can be done at any time (Reclaim).
+const settleTime = 10 * time.Second
 
 func (p *purse) settle(ctx context.Context, t *Torrent) (payment.Amount, error) {
 	torrent := payment.TorrentID(t.Info().ID())

@@ -285,11 +285,11 @@ func makeGoodsFile(path string, size int64) error {
 func (s *stage) compare(f *demoFacts, at string, rounds int, funds int64) error {
 	var plain, paid []float64
 	for i := range rounds {
-		free, err := s.fetch("free", i, at, "--plain")
+		free, err := s.fetch("buyer", "free", i, at, "--plain")
 		if err != nil {
 			return err
 		}
-		bought, err := s.fetch("sold", i, at, "--pay-up-to", strconv.FormatInt(funds, 10))
+		bought, err := s.fetch("buyer", "sold", i, at, "--pay-up-to", strconv.FormatInt(funds, 10))
 		if err != nil {
 			return err
 		}
@@ -312,13 +312,13 @@ func median(x []float64) float64 {
 
 // fetch downloads one of the torrents into a fresh folder and compares it with
 // the goods.
-func (s *stage) fetch(name string, round int, at string, more ...string) (f getFacts, err error) {
+func (s *stage) fetch(buyer, name string, round int, at string, more ...string) (f getFacts, err error) {
 	dir := s.path(fmt.Sprintf("%s-%d", name, round))
 	defer os.RemoveAll(dir)
 	// The buyer forgets what it has of this torrent: it downloads anew.
-	defer os.RemoveAll(s.path("buyer", "resume"))
+	defer os.RemoveAll(s.path(buyer, "resume"))
 	args := []string{
-		"get", s.path(name + ".torrent"), "--home", s.path("buyer"), "--dir", dir, "--bind", "127.0.0.1", "--port", "0", "--peer", at,
+		"get", s.path(name + ".torrent"), "--home", s.path(buyer), "--dir", dir, "--bind", "127.0.0.1", "--port", "0", "--peer", at,
 	}
 	if err := s.doJSON(&f, append(args, more...)...); err != nil {
 		return f, err

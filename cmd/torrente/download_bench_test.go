@@ -32,6 +32,9 @@ func benchSize(b *testing.B) int64 {
 	return n << 20
 }
 
+// benchBlock is a block, and a unit, in bytes.
+const benchBlock = 16 << 10
+
 // benchGoods makes one file and its torrent.
 func benchGoods(b *testing.B, n int64, flags ...string) (dir, torrent string) {
 	b.Helper()
@@ -71,6 +74,46 @@ func BenchmarkDownload(b *testing.B) {
 			b.ReportMetric(peak/1024, "get-peak-MiB")
 			b.ReportMetric(peakKiB(b, seeder.Process.Pid)/1024, "seed-peak-MiB")
 		})
+	}
+}
+
+// BenchmarkPaidByStrangers compares a paid download with a free one of the same
+// content, five times in turn: each time another buyer that the seller has never
+// seen. The ratio is that of the medians.
+func BenchmarkPaidByStrangers(b *testing.B) {
+	n := benchSize(b)
+	s, err := newStage(b.Context(), stdio{out: io.Discard, err: io.Discard})
+	fine := func(err error) {
+		if err != nil {
+			b.Helper()
+			b.Fatal(err)
+		}
+	}
+	fine(err)
+	s.self, err = exec.LookPath("torrente")
+	fine(err)
+	b.Cleanup(func() { s.strike() })
+	funds := (n/benchBlock + 1) * 5 / 4
+	portal, err := s.federation(1 + demoPairs*funds)
+	fine(err)
+	fine(s.enrol("seller", portal, 1))
+	at, _, err := s.sell(n)
+	fine(err)
+	for b.Loop() { // once: it takes longer than a benchmark does
+		var plain, paid []float64
+		for i := range demoPairs {
+			buyer := fmt.Sprintf("stranger-%d", i)
+			fine(s.enrol(buyer, portal, funds))
+			free, err := s.fetch(buyer, "free", i, at, "--plain")
+			fine(err)
+			bought, err := s.fetch(buyer, "sold", i, at, "--pay-up-to", strconv.FormatInt(funds, 10))
+			fine(err)
+			plain, paid = append(plain, free.Seconds), append(paid, bought.Seconds)
+		}
+		mib := float64(n) / (1 << 20)
+		b.ReportMetric(mib/median(plain), "plain-MiB/s")
+		b.ReportMetric(mib/median(paid), "paid-MiB/s")
+		b.ReportMetric(median(plain)/median(paid), "paid-ratio")
 	}
 }
 
@@ -155,7 +198,7 @@ func peakKiB(b *testing.B, pid int) float64 {
 // with nothing around it: read blocks, send them over TCP, hash each twice,
 // write them.
 func BenchmarkBareLoop(b *testing.B) {
-	const block = 16 << 10
+	const block = benchBlock
 	n := benchSize(b)
 	dir, _ := benchGoods(b, n)
 	b.SetBytes(n)

@@ -95,9 +95,12 @@ func get(c *cobra.Command, std stdio, f *getFlags, arg string) (err error) {
 		return interrupted(c.Context(), err)
 	}
 	took := time.Since(started)
+	sayComplete(std, n, took)
 	settle(c.Context(), std, n)
-	if err := sayComplete(std, n, took, f.json); err != nil {
-		return err
+	if f.json {
+		if err := printGot(std, n, took); err != nil {
+			return err
+		}
 	}
 	if f.seed {
 		<-c.Context().Done()
@@ -199,14 +202,15 @@ func settle(ctx context.Context, std stdio, t *node.Torrent) {
 	}
 }
 
-func sayComplete(std stdio, t *node.Torrent, took time.Duration, asJSON bool) error {
-	st, id := t.Status(), t.Info().ID()
+func sayComplete(std stdio, t *node.Torrent, took time.Duration) {
+	st := t.Status()
 	rate := float64(st.Downloaded) / max(took.Seconds(), 1e-3)
 	fmt.Fprintf(std.err, "%s: complete, %s in %s (%s/s)\n",
 		printable(t.Name()), formatSize(st.Bytes), took.Round(time.Millisecond), formatSize(int64(rate)))
-	if !asJSON {
-		return nil
-	}
+}
+
+func printGot(std stdio, t *node.Torrent, took time.Duration) error {
+	st, id := t.Status(), t.Info().ID()
 	return printJSON(std.out, getFacts{
 		Name: t.Name(), ID: hex.EncodeToString(id[:]), Bytes: st.Bytes, Downloaded: st.Downloaded,
 		Uploaded: st.Uploaded, Wasted: st.Wasted, Paid: st.Paid, Seconds: took.Seconds(),

@@ -80,12 +80,24 @@ func newRoot(std stdio) *cobra.Command {
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.PersistentFlags().String("home", "", "the folder of keys, wallet and state (default: TORRENTE_HOME)")
 	root.PersistentFlags().Bool("verbose", false, "write what happens to stderr")
 	root.AddCommand(newVersion(std), newCreate(std), newShow(std), newSeed(std), newGet(std),
 		newEnroll(std), newFederation(std), newLedger(std), newWallet(std), newDemo(std))
 	return root
+}
+
+// flagError leaves out which function of Go's did not understand a flag's value.
+func flagError(err error) error {
+	if before, after, found := strings.Cut(err.Error(), "strconv."); found {
+		_, why, _ := strings.Cut(after, ": ") // parsing "99999"
+		if _, last, more := strings.Cut(why, ": "); more {
+			why = last
+		}
+		return errors.New(before + why)
+	}
+	return err
 }
 
 // noArgs, exactArgs and atLeastOne check the arguments of a command; what is

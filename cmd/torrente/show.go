@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,7 +99,8 @@ func isMagnet(arg string) bool {
 
 // readTorrent reads a torrent file of any size that is allowed.
 func readTorrent(path string) (*metainfo.Torrent, error) {
-	f, err := os.Open(path)
+	// O_NONBLOCK: a pipe into which nobody writes would be waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
