@@ -203,7 +203,7 @@ func (b *Book) Mark() {
 			more = 0
 		}
 		t.safe, room = t.leased+t.owed()+more, room-more
-		b.tidy(torrent)
+		b.forget(torrent)
 	}
 }
 
@@ -350,12 +350,16 @@ func (b *Book) tab(torrent TorrentID) *tab {
 	return t
 }
 
-// tidy forgets what no longer matters of a torrent.
-func (b *Book) tidy(torrent TorrentID) {
-	t := b.tabs[torrent]
-	if t.empty() && t.hold.IsZero() {
+// forget forgets a torrent of which nothing is to be remembered.
+func (b *Book) forget(torrent TorrentID) {
+	if t := b.tabs[torrent]; t.empty() && t.hold.IsZero() {
 		delete(b.tabs, torrent)
 	}
+}
+
+// tidy forgets what no longer matters of a torrent.
+func (b *Book) tidy(torrent TorrentID) {
+	b.forget(torrent)
 	if b.defaulted && b.Owed() == 0 {
 		b.defaulted = false
 	}

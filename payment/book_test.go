@@ -193,6 +193,17 @@ func TestNoDefault(t *testing.T) {
 	}
 }
 
+// A default is not forgotten because it is written down.
+func TestDefaultIsKept(t *testing.T) {
+	b := customer(4)
+	b.Lease(film, 3)
+	b.Hold(today, film)
+	b.Advance(today.Add(holdLimit))
+	if b.Mark(); !b.Defaulted() {
+		t.Error("it is forgotten when the book is kept")
+	}
+}
+
 // Debts are paid first, in whatever torrent and commitment the link comes.
 func TestDebtIsPaidFirst(t *testing.T) {
 	b, c := customer(4), promise(record, 0)
