@@ -77,7 +77,7 @@ func (c *conn) read() error {
 			in.post()
 			return err
 		}
-		if len(in.events) >= maxTogether || !r.Ready() {
+		if !r.Ready() {
 			if err := in.post(); err != nil {
 				return err
 			}
@@ -101,8 +101,7 @@ func (in *inbox) accept(m peerwire.Message) error {
 	case secure == nil && m.ID.IsPay():
 		return errOutOfTurn
 	case secure == nil:
-		in.add(m)
-		return nil
+		return in.add(m)
 	case secure.changes(&m):
 		if err := in.post(); err != nil { // what came before is told before
 			return err
@@ -111,8 +110,16 @@ func (in *inbox) accept(m peerwire.Message) error {
 	return secure.receive(m, in)
 }
 
-func (in *inbox) add(m peerwire.Message) {
+// add keeps a message until others have come, a few at most. With an error it is
+// still the caller's.
+func (in *inbox) add(m peerwire.Message) error {
+	if len(in.events) >= maxTogether {
+		if err := in.post(); err != nil {
+			return err
+		}
+	}
 	in.events = append(in.events, event{kind: received, peer: in.conn.id, message: m})
+	return nil
 }
 
 // block gives the buffer for a block. Who has to wait for one keeps none back.

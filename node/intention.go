@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,6 +74,9 @@ func (p *purse) adoptIntention(ctx context.Context, torrent payment.TorrentID, f
 		if err := p.resend(ctx); err != nil { // its Declare may be unanswered
 			return err
 		}
+		if err := p.unanswered(i.Request); err != nil {
+			return err
+		}
 		a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryIntention, Intention: i.ID})
 		if err != nil {
 			return err
@@ -92,6 +96,18 @@ func (p *purse) adoptIntention(ctx context.Context, torrent payment.TorrentID, f
 		}
 	}
 	return nil
+}
+
+// errUnanswered says that a transaction may be done yet: nothing that it reserved
+// is given up, nor done again.
+var errUnanswered = errors.New("the ledger has not said whether it froze coins for this torrent: it is asked again")
+
+func (p *purse) unanswered(request payment.RequestID) error {
+	pending, err := p.member.Wallet.PendingSubmissions()
+	if err == nil && slices.ContainsFunc(pending, func(s wallet.Submission) bool { return s.Request == request }) {
+		err = errUnanswered
+	}
+	return err
 }
 
 // stale reports whether the ledger would refuse to open on an intention.
@@ -130,10 +146,10 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	if f.rose != nil {
 		return nil, f.rose
 	}
-	chain := p.chainFor(f, b) // it may take its time
 	if err := p.plan(ctx, t, torrent, f, b.Units); err != nil {
 		return nil, err
 	}
+	chain, early := p.chainFor(f, b), f.swept != nil // a chain may take its time
 	if err := p.sweepFor(ctx, f); err != nil {
 		return nil, err
 	}
@@ -151,9 +167,16 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	}
 	if receipt.Code != contract.OK {
 		err = p.unopened(err, o.Commitment.ID())
+		if early && errors.Is(err, contract.NoCoins) { // some may have come since
+			if err := p.member.Wallet.IntentionClosed(f.intention); err != nil {
+				return nil, err
+			}
+			return p.declare(ctx, t, torrent, f, b)
+		}
 		return nil, p.undeclared(p.dearer(ctx, f, b.Units, t.opt.Consent.Price, err), f.intention)
 	}
 	p.member.noteFrozen(p.node.cfg.Now(), wallet.EventDeclared, torrent, b.Units, receipt.Coins)
+	f.coins = receipt.Coins
 	if err != nil { // the price fell, perhaps
 		return nil, errors.Join(p.member.Wallet.Ended(o.Commitment.ID(), 0), p.refresh(ctx, f))
 	}
@@ -169,9 +192,15 @@ func (p *purse) plan(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 		return err
 	}
 	agreed := t.opt.Consent
-	if price > agreed.Price {
-		f.rose = &priceRose{agreed.Price, price}
-		return f.rose
+	if price > agreed.Price { // as far as we know: it may have fallen since
+		q, err := p.node.Quote(ctx, units)
+		if err != nil {
+			return err
+		}
+		if price = q.Price; price > agreed.Price {
+			f.rose = &priceRose{agreed.Price, price}
+			return f.rose
+		}
 	}
 	q, err := quote(units, price)
 	if err != nil {

@@ -19,13 +19,18 @@ type counting struct {
 
 	mu       sync.Mutex // guards the following
 	declares int
+	lose     int // so many are lost on their way, for all that anybody knows
 }
+
+var errLost = errors.New("the answer was lost")
 
 func (c *counting) Submit(ctx context.Context, tx *contract.Signed) (ledger.Receipt, error) {
 	if parsed, err := contract.ParseTransaction(tx.Body); err == nil && parsed.Args.Call() == contract.CallDeclare {
 		c.mu.Lock()
-		c.declares++
-		c.mu.Unlock()
+		defer c.mu.Unlock()
+		if c.declares++; c.declares <= c.lose {
+			return ledger.Receipt{}, errLost
+		}
 	}
 	return c.Ledger.Submit(ctx, tx)
 }
@@ -87,5 +92,57 @@ func TestPriceThatWasAgreed(t *testing.T) {
 		if !x.rose && (err != nil || len(i.Intentions) != 1 || i.Intentions[0].Open != 1) {
 			t.Errorf("%s: %+v, %v", name, i.Intentions, err)
 		}
+	}
+}
+
+// A Declare of which nothing was heard may be done yet: it is sent again, as it
+// was, and nothing else is declared meanwhile.
+func TestLostDeclare(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 1<<20, c.price())
+	seller := startNode(t, c.member(t, "seller"))
+	if err := seller.Register(t.Context(), g.torrent.Info.Raw); err != nil {
+		t.Fatal(err)
+	}
+	m := c.member(t, "buyer")
+	c.fund(t, m, 1000)
+	l := &counting{Ledger: c.ledger, lose: 3}
+	m.Ledger = l
+	n := startNode(t, m)
+	buyer := add(t, n, Options{Torrent: g.torrent, Consent: Consent{200, clubPrice}})
+	want := swarm.Purchase{Account: seller.purse.account, Units: 64}
+	for try, reason := range []error{errLost, errUnanswered, errUnanswered} {
+		if d, err := n.purse.buy(t.Context(), buyer, want); d != nil || !errors.Is(err, reason) {
+			t.Fatalf("try %d: %+v, %v, want %v", try, d, err, reason)
+		}
+	}
+	d, err := n.purse.buy(t.Context(), buyer, want)
+	if err != nil || d == nil || !d.Resumed {
+		t.Fatalf("in the end %+v, %v", d, err)
+	}
+	a, err := c.ledger.Query(t.Context(), contract.Query{Kind: contract.QueryAccount, Account: m.account()})
+	if err != nil || a.Account.Frozen != 64*clubPrice*margin/100 || len(m.Wallet.Intentions()) != 1 {
+		t.Errorf("%+v, %v, %d intentions", a.Account, err, len(m.Wallet.Intentions()))
+	}
+}
+
+// Coins that came after the torrent was opened are found.
+func TestFundsThatComeLate(t *testing.T) {
+	c := newClub(t, "club")
+	g := makeGoods(t, 1<<20, c.price())
+	seller := startNode(t, c.member(t, "seller"))
+	if err := seller.Register(t.Context(), g.torrent.Info.Raw); err != nil {
+		t.Fatal(err)
+	}
+	m := c.member(t, "buyer")
+	n := startNode(t, m)
+	buyer := add(t, n, Options{Torrent: g.torrent, Consent: Consent{1000, clubPrice}})
+	within(t, "opening", buyer.Opened())
+	f := n.purse.intentionOf(payment.TorrentID(g.torrent.Info.ID()))
+	eventually(t, "the early sweep", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.swept) == 1 })
+	c.fund(t, m, 1000)
+	want := swarm.Purchase{Account: seller.purse.account, Units: 64}
+	if d, err := n.purse.buy(t.Context(), buyer, want); err != nil || d == nil {
+		t.Errorf("%+v, %v", d, err)
 	}
 }

@@ -556,14 +556,14 @@ func TestPaymentOutOfTurn(t *testing.T) {
 	g := makeGoods(t, 1<<20, c.price())
 	seller := add(t, startNode(t, c.member(t, "seller")), Options{Torrent: g.torrent, Dir: g.dir, SeedOnly: true})
 	within(t, "the check", seller.Opened())
-	hello := peerwire.Message{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: 1, Ledgers: [][8]byte{c.ledger.ID().Short()}}}
+	hello := peerwire.Message{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: payVersion, Ledgers: [][8]byte{c.ledger.ID().Short()}}}
 	for name, x := range map[string]struct {
 		offer bool
 		says  []peerwire.Message
 	}{
 		"payment without the bit": {false, []peerwire.Message{hello}},
 		"two hellos":              {true, []peerwire.Message{hello, hello}},
-		"no ledger in common":     {true, []peerwire.Message{{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: 1}}}},
+		"no ledger in common":     {true, []peerwire.Message{{ID: peerwire.PayHelloID, Rare: peerwire.PayHello{Version: payVersion}}}},
 		"auth before hello":       {true, []peerwire.Message{{ID: peerwire.PayAuthID, Data: []byte{1}}}},
 		"garbage for TLS":         {true, []peerwire.Message{hello, {ID: peerwire.PayAuthID, Data: []byte("garbage")}}},
 		"sealed without keys":     {true, []peerwire.Message{hello, {ID: peerwire.PaySealedID, Data: make([]byte, 32)}}},

@@ -15,7 +15,7 @@ import (
 )
 
 // payVersion is the version of the payment messages.
-const payVersion = 1
+const payVersion = 2
 
 // An address may begin authBurst authentications at once, and then one in
 // authEvery: each costs us two signatures and more, some milliseconds, before we
@@ -110,8 +110,7 @@ func (s *secure) receive(m peerwire.Message, in *inbox) error {
 	case m.ID.IsPay():
 		return errOutOfTurn
 	}
-	in.add(m)
-	return nil
+	return in.add(m)
 }
 
 // onHello agrees on a ledger and starts the handshake, bound to all that was
@@ -219,10 +218,10 @@ func (s *secure) opened(m peerwire.Message, in *inbox) error {
 	case peerwire.Piece, peerwire.KeepAlive, peerwire.PayHelloID, peerwire.PayAuthID, peerwire.PaySealedID:
 		return fmt.Errorf("%w: %v", errSealedKind, m.ID)
 	}
-	if tells {
-		in.add(m)
+	if !tells {
+		return nil
 	}
-	return nil
+	return in.add(m)
 }
 
 // openCommit checks a commitment's signature: the Swarm does no such work.

@@ -142,9 +142,9 @@ func (b *Book) Leased() uint64 {
 }
 
 // Lease lends up to want units to the torrent's swarm and returns how many.
-// They count as lent until Return, Count or Leave. A lease grows beyond what is
-// kept on disk by an eighth of that or not at all: each time the swarm waits for
-// the disk.
+// They count as lent until Return, Count or Leave. As long as there is something
+// left of what is kept on disk, a lease grows beyond that by an eighth of it or not
+// at all: each time the swarm waits for the disk.
 func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 	used := b.Owed() + b.Leased()
 	window := b.Window()
@@ -156,8 +156,11 @@ func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 		return 0
 	}
 	granted, kept := min(want, window-used), t.safe-min(t.safe, t.leased+t.owed())
-	if granted > kept && granted-kept < t.safe/leaseGrowth {
+	if kept > 0 && granted > kept && granted-kept < t.safe/leaseGrowth {
 		granted = kept
+	}
+	if t.leased+t.owed() == 0 {
+		t.hold = time.Time{} // it is for something else
 	}
 	t.leased += granted
 	return granted
@@ -279,7 +282,7 @@ func (b *Book) Recall(torrent TorrentID) uint64 {
 // Hold tells that the account asked for more than it may have, and has units
 // to pay. Ten minutes later, without a link, it is in default.
 func (b *Book) Hold(now time.Time, torrent TorrentID) {
-	if t := b.tabs[torrent]; t != nil && t.hold.IsZero() && !t.empty() {
+	if t := b.tabs[torrent]; t != nil && t.hold.IsZero() && t.leased+t.owed() > 0 {
 		t.hold = now
 	}
 }

@@ -204,6 +204,60 @@ func TestDefaultIsKept(t *testing.T) {
 	}
 }
 
+// A hold is about something that is lent or owed.
+func TestHoldOfNothing(t *testing.T) {
+	b := customer(64)
+	b.Lease(film, 5)
+	b.Mark()
+	b.Return(film, 5)
+	b.Hold(today, film) // the window is another torrent's
+	b.Lease(film, 5)
+	if b.Advance(today.Add(holdLimit)); b.Defaulted() {
+		t.Error("a default of somebody who had nothing when it was held")
+	}
+	b.Hold(today.Add(holdLimit), film)
+	b.Return(film, 5)
+	b.Lease(film, 5)
+	if b.Advance(today.Add(3 * holdLimit)); b.Defaulted() {
+		t.Error("a default for what was paid since")
+	}
+}
+
+// Whoever pays, however little at a time, is lent again, all of the window in the
+// end; though a lease does not grow by crumbs.
+func TestLeaseGrows(t *testing.T) {
+	for _, window := range []uint32{1, 8, 16, 64, 100, 1024} {
+		b, c := customer(window), promise(film, 0)
+		b.Lease(film, MaxWindow)
+		b.Mark()
+		b.Leave(today, film, Standing{Unpaid: uint64(window)})
+		b.Join(film)
+		for link := uint32(1); link <= 2; link++ {
+			b.Count(today, c, link, MaxLinks)
+			if full := b.Leased()+b.Owed() == b.Window(); b.Lease(film, 64) == 0 && !full {
+				t.Errorf("a window of %d: link %d is answered by nothing", window, link)
+			}
+			b.Mark()
+		}
+		for range 40 { // as a swarm asks
+			if b.Lease(film, 64); b.Unsafe() {
+				b.Mark()
+			}
+		}
+		if got := b.Leased() + b.Owed(); got != b.Window() {
+			t.Errorf("a window of %d: %d are lent or owed in the end", b.Window(), got)
+		}
+	}
+	b := customer(64)
+	b.Lease(film, 64)
+	b.Mark()
+	b.Return(film, 10)
+	b.Count(today, promise(film, 0), 64, MaxLinks) // a window of 68
+	if got := b.Lease(film, 64); got != 10 || b.Unsafe() {
+		t.Errorf("lent %d, unsafe %v, want the 10 that are kept already", got, b.Unsafe())
+	}
+}
+
 // Debts are paid first, in whatever torrent and commitment the link comes.
 func TestDebtIsPaidFirst(t *testing.T) {
 	b, c := customer(4), promise(record, 0)

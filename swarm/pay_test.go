@@ -138,6 +138,11 @@ func (z *citizen) performPays(e *Pays) {
 			z.book(l.Account).Paid(torrent, l.Ahead)
 		}
 	}
+	for _, b := range z.books {
+		if b.Unsafe() { // as a node keeps it
+			b.Mark()
+		}
+	}
 	for _, c := range e.Close {
 		z.w.after(time.Millisecond, func() { z.close(c) })
 	}
@@ -320,6 +325,28 @@ func TestPaidDownload(t *testing.T) {
 			}
 			if st := buyer.s.Status(); st.Paid != uint64(units) {
 				t.Errorf("the buyer paid %d of %d units", st.Paid, units)
+			}
+		}
+	}
+}
+
+// The last piece is bought like the first, also if it is both, or the only one
+// whose leaves are not known.
+func TestPaidDownloadOfFewPieces(t *testing.T) {
+	for _, x := range []struct{ pieceLength, length int64 }{
+		{64 << 10, 50_000}, {1 << 20, 900_000}, {1 << 20, 1<<20 + 1}, {1 << 20, 28<<20 + 1}, {4 << 20, 11 * 4 << 20},
+	} {
+		for _, magnet := range []bool{false, true} {
+			w := newWorld(t, 1)
+			c := soldContent(t, x.pieceLength, x.length)
+			l := newFakeLedger(w)
+			seller := w.settleMember("seller", c, l, Config{}, true, false)
+			buyer := w.settleMember("buyer", c, l, Config{}, false, magnet)
+			buyer.meet(seller)
+			w.run(5*time.Minute, buyer.s.Complete)
+			w.pass(time.Second)
+			if units := int(c.torrent.Info.Units()); buyer.owed != units || int(seller.total()) != units {
+				t.Errorf("%+v: %d units, %d owed, %d paid", x, units, buyer.owed, seller.total())
 			}
 		}
 	}

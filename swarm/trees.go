@@ -305,7 +305,7 @@ func (t *trees) ahead(s *Swarm) {
 	for i, index := range next {
 		if t.needsLeaves(index) && t.leaves[index] == nil {
 			lacking++
-			soon = soon || i < len(next)/2
+			soon = soon || i < (len(next)+1)/2
 		}
 	}
 	if !soon && lacking < hashesAsked {
