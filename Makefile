@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 
 # Modules below the root are not part of ./... and are looped over.
-MODULES := $(dir $(filter-out ./tools/go.mod,$(shell find . -name go.mod -not -path "./.git/*")))
+MODULES := $(dir $(filter-out %/tools/go.mod,$(shell find . -name go.mod -not -path "./.git/*")))
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 10s
 KILLS ?= 200

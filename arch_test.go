@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"peerwire", "tracker", "dht", "piece"},
 	{"peerwire/mse", "tracker/server", "internal/wiretap"},
 	{"swarm", "payment/contract"},
+	{"payment/admission", "payment/ledger/fabric/invocation"},
 	{"piece/store", "payment/ledger", "payment/wallet", "content"},
 	{"payment/ledger/remote", "payment/ledger/fabric"},
 	{"node", "federation", "lab"},

@@ -60,8 +60,7 @@ func (id *TxID) UnmarshalText(text []byte) error {
 	return (*payment.Account)(id).UnmarshalText(text)
 }
 
-// Transaction is one call on a ledger. Its bytes, which are signed and which
-// Fabric takes as the call's argument:
+// Transaction is one call on a ledger. Its bytes, which are signed:
 //
 //	tag 8 | ledger 32 | time u64 | request 16 | call u8 | length u32 | arguments
 type Transaction struct {

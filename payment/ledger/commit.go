@@ -8,12 +8,13 @@ import (
 
 	"torrente/identity"
 	"torrente/payment"
+	"torrente/payment/admission"
 	"torrente/payment/contract"
 )
 
 // request is a transaction on its way through the committer.
 type request struct {
-	*candidate
+	*admission.Candidate
 	trust *identity.Trust // by which its certificate was verified
 	reply chan reply      // buffered: the committer never waits for a client
 }
@@ -25,17 +26,17 @@ type reply struct {
 
 // Submit executes a transaction and returns when its block is on the disk.
 func (e *Embedded) Submit(ctx context.Context, s *contract.Signed) (Receipt, error) {
-	c, err := identify(s)
+	c, err := admission.Identify(s)
 	if err != nil {
 		return Receipt{}, err
 	}
 	// A transaction that was taken before has its receipt, however old its
 	// certificate and its time are by now.
-	if r, found, err := e.receipt(c.id); err != nil || found {
+	if r, found, err := e.receipt(c.ID); err != nil || found {
 		return r, err
 	}
 	trust := e.trust.Load()
-	if err := c.trusted(trust); err != nil {
+	if err := c.Trusted(trust); err != nil {
 		return Receipt{}, err
 	}
 	r := &request{c, trust, make(chan reply, 1)}
@@ -50,7 +51,7 @@ func (e *Embedded) Submit(ctx context.Context, s *contract.Signed) (Receipt, err
 	case answer := <-r.reply:
 		return answer.receipt, answer.err
 	case <-ctx.Done():
-		return Receipt{}, fmt.Errorf("transaction %v may be final yet: %w", c.id, ctx.Err())
+		return Receipt{}, fmt.Errorf("transaction %v may be final yet: %w", c.ID, ctx.Err())
 	case <-e.stopped:
 	}
 	// The committer answers whatever it took before it ends.
@@ -73,8 +74,8 @@ func (e *Embedded) receipt(id contract.TxID) (r Receipt, found bool, err error) 
 // size is at least what the transaction takes of a block.
 func (r *request) size() int {
 	const rest = 4 + 4 + 1 + payment.SignatureBytes // lengths, number of certificates
-	n := rest + len(r.signed.Body)
-	for _, der := range r.signed.Chain {
+	n := rest + len(r.Signed.Body)
+	for _, der := range r.Signed.Chain {
 		n += 2 + len(der)
 	}
 	return n
@@ -137,7 +138,7 @@ func (e *Embedded) commit(all []*request) {
 type batch struct {
 	block   block
 	stage   *stage
-	txs     []*candidate // those that changed something
+	txs     []*admission.Candidate // those that changed something
 	results []contract.Result
 	replies []reply // to each request looked at
 	events  int
@@ -169,30 +170,30 @@ func (e *Embedded) build(b *batch, all []*request) error {
 // execute judges one request on what the block has changed so far. Its error
 // is the ledger's own; the request's is in the reply.
 func (e *Embedded) execute(b *batch, r *request) (reply, error) {
-	receipt, done, err := b.stage.receipt(r.id)
+	receipt, done, err := b.stage.receipt(r.ID)
 	if err != nil || done {
 		return reply{receipt: receipt}, err
 	}
 	if now := e.trust.Load(); now != r.trust {
-		if err := r.trusted(now); err != nil {
+		if err := r.Trusted(now); err != nil {
 			return reply{err: err}, nil
 		}
 	}
-	if err := checkClock(r.tx.Time, b.block.time); err != nil {
+	if err := admission.CheckClock(r.Tx.Time, b.block.time); err != nil {
 		return reply{err: err}, nil
 	}
-	result, err := contract.Apply(b.stage, r.creator, r.tx)
+	result, err := contract.Apply(b.stage, r.Creator, r.Tx)
 	if err != nil {
 		return reply{}, err
 	}
 	if !result.Wrote {
-		return reply{receipt: receiptOf(r.id, b.block.height-1, result)}, nil
+		return reply{receipt: receiptOf(r.ID, b.block.height-1, result)}, nil
 	}
-	b.stage.putReceipt(r.id, b.block.height, &result)
-	b.txs, b.results = append(b.txs, r.candidate), append(b.results, result)
-	b.block.txs = append(b.block.txs, r.signed)
+	b.stage.putReceipt(r.ID, b.block.height, &result)
+	b.txs, b.results = append(b.txs, r.Candidate), append(b.results, result)
+	b.block.txs = append(b.block.txs, r.Signed)
 	b.events += len(result.Events)
-	return reply{receipt: receiptOf(r.id, b.block.height, result)}, nil
+	return reply{receipt: receiptOf(r.ID, b.block.height, result)}, nil
 }
 
 // write puts the block on the disk, and then in front of everybody.
@@ -227,7 +228,7 @@ func (e *Embedded) write(b *batch) error {
 func (e *Embedded) after(b *batch) error {
 	if changesRoots(b.results) {
 		err := e.rows.read(func(v *snapshot) error {
-			trust, err := trustOf(contractReader{v})
+			trust, err := admission.TrustOf(contractReader{v})
 			e.trust.Store(trust)
 			return err
 		})

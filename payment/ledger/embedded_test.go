@@ -17,6 +17,7 @@ import (
 
 	"torrente/identity"
 	"torrente/payment"
+	"torrente/payment/admission"
 	"torrente/payment/contract"
 )
 
@@ -81,7 +82,7 @@ func TestClock(t *testing.T) {
 			t.Errorf("%s off: %v", off, err)
 		}
 	}
-	if s := (&ClockOff{today, today.Add(time.Hour)}).Error(); !strings.Contains(s, "1h0m0s behind the ledger's (2026-03-01 13:00:00)") {
+	if s := (&ClockOff{Tx: today, Ledger: today.Add(time.Hour)}).Error(); !strings.Contains(s, "1h0m0s behind the ledger's (2026-03-01 13:00:00)") {
 		t.Error(s)
 	}
 }
@@ -431,10 +432,10 @@ func TestRepairsAreReported(t *testing.T) {
 // A block stays within what the log can be read back with, however large its
 // transactions and certificates are, and its events within one message.
 func TestBlocksAreBounded(t *testing.T) {
-	big := &request{candidate: &candidate{signed: &contract.Signed{
+	big := &request{Candidate: &admission.Candidate{Signed: &contract.Signed{
 		Body: make([]byte, contract.MaxBody), Chain: [][]byte{make([]byte, 16<<10)},
 	}}}
-	if n := len(big.signed.Append(nil)) + 4; big.size() != n {
+	if n := len(big.Signed.Append(nil)) + 4; big.size() != n {
 		t.Errorf("%d bytes, counted as %d", n, big.size())
 	}
 	e := &Embedded{requests: make(chan *request, maxBlockTxs)}
@@ -443,19 +444,19 @@ func TestBlocksAreBounded(t *testing.T) {
 	}
 	var b block
 	for _, r := range e.gather(big) {
-		b.txs = append(b.txs, r.signed)
+		b.txs = append(b.txs, r.Signed)
 	}
 	if n := len(b.append(nil)); n > maxBlockBytes || n < fullBlockBytes {
 		t.Errorf("a block of %d bytes", n)
 	}
-	small := &request{candidate: &candidate{signed: &contract.Signed{Chain: [][]byte{make([]byte, 16<<10)}}}}
+	small := &request{Candidate: &admission.Candidate{Signed: &contract.Signed{Chain: [][]byte{make([]byte, 16<<10)}}}}
 	e.requests = make(chan *request, 2*maxBlockTxs)
 	for range 2 * maxBlockTxs {
 		e.requests <- small
 	}
 	b = block{}
 	for _, r := range e.gather(small) {
-		b.txs = append(b.txs, r.signed)
+		b.txs = append(b.txs, r.Signed)
 	}
 	if n := len(b.append(nil)); n > maxBlockBytes || len(b.txs) > maxBlockTxs {
 		t.Errorf("a block of %d transactions, %d bytes", len(b.txs), n)
@@ -467,7 +468,7 @@ func TestFullBlocksAreFollowed(t *testing.T) {
 	e := opened(t, created(t))
 	b := &batch{events: maxBlockEvents}
 	s := sign(t, crowd().alice, e.ID(), today, transfer(crowd().bob, 1))
-	r := &request{must[*candidate](t)(identify(s)), e.Trust(), make(chan reply, 1)}
+	r := &request{must[*admission.Candidate](t)(admission.Identify(s)), e.Trust(), make(chan reply, 1)}
 	if err := e.build(b, []*request{r}); err != nil || len(b.replies) != 0 {
 		t.Errorf("%+v %v", b.replies, err)
 	}

@@ -3,17 +3,19 @@ package ledger
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"time"
 
 	"torrente/payment"
+	"torrente/payment/admission"
 	"torrente/payment/contract"
 )
 
-// MaxClockSkew is how far a transaction's time may be from the ledger's clock
-// (section 5).
-const MaxClockSkew = 5 * time.Minute
+// MaxClockSkew is how far a transaction's time may be from the ledger's clock.
+const MaxClockSkew = admission.MaxClockSkew
+
+// ClockOff means that the clock of the machine that signed a transaction and
+// the ledger's are more than MaxClockSkew apart.
+type ClockOff = admission.ClockOff
 
 // Ledger takes signed transactions, answers queries and tells what happened.
 // All methods may be called at once from many goroutines.
@@ -82,28 +84,3 @@ var (
 	// ErrExists means that a folder holds a ledger already.
 	ErrExists = errors.New("there is a ledger already: choose another folder")
 )
-
-// ClockOff means that the clock of the machine that signed a transaction and
-// the ledger's are more than MaxClockSkew apart.
-type ClockOff struct {
-	Tx     time.Time // of the transaction, by its creator's clock
-	Ledger time.Time // now, by the ledger's clock
-}
-
-func (e *ClockOff) Error() string {
-	off, how := e.Tx.Sub(e.Ledger), "ahead of"
-	if off < 0 {
-		off, how = -off, "behind"
-	}
-	return fmt.Sprintf("the clock of the machine that signed the transaction (%s) is %s %s the ledger's (%s): set the wrong one right",
-		e.Tx.UTC().Format(time.DateTime), off.Round(time.Second), how, e.Ledger.UTC().Format(time.DateTime))
-}
-
-// checkClock returns a *ClockOff if tx is too far from now, in seconds.
-func checkClock(tx, now uint64) error {
-	const most = uint64(MaxClockSkew / time.Second)
-	if tx > now+most || now > tx+most {
-		return &ClockOff{time.Unix(int64(tx), 0), time.Unix(int64(now), 0)}
-	}
-	return nil
-}

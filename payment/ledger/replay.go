@@ -8,6 +8,7 @@ import (
 
 	"torrente/identity"
 	"torrente/payment"
+	"torrente/payment/admission"
 	"torrente/payment/contract"
 )
 
@@ -48,7 +49,7 @@ func (p *replayer) run() error {
 	err := p.rows.read(func(v *snapshot) (err error) {
 		known, _, err = v.tip()
 		if err == nil {
-			p.trust, err = trustOf(contractReader{v})
+			p.trust, err = admission.TrustOf(contractReader{v})
 		}
 		return err
 	})
@@ -113,7 +114,7 @@ func (p *replayer) execute(b *block) error {
 	err := p.rows.read(func(v *snapshot) error {
 		s := newStage(v)
 		writes = s.writes
-		var txs []*candidate
+		var txs []*admission.Candidate
 		var results []contract.Result
 		for _, signed := range b.txs {
 			c, result, err := p.transaction(s, signed, b.time)
@@ -121,7 +122,7 @@ func (p *replayer) execute(b *block) error {
 				return err
 			}
 			// The block's later transactions must see that this one is there.
-			s.putReceipt(c.id, b.height, &result)
+			s.putReceipt(c.ID, b.height, &result)
 			txs, results = append(txs, c), append(results, result)
 		}
 		if hashResults(results) != b.results {
@@ -138,30 +139,30 @@ func (p *replayer) execute(b *block) error {
 		return nil
 	}
 	return p.rows.read(func(v *snapshot) (err error) {
-		p.trust, err = trustOf(contractReader{v})
+		p.trust, err = admission.TrustOf(contractReader{v})
 		return err
 	})
 }
 
-func (p *replayer) transaction(s *stage, signed *contract.Signed, at uint64) (*candidate, contract.Result, error) {
-	c, err := identify(signed)
+func (p *replayer) transaction(s *stage, signed *contract.Signed, at uint64) (*admission.Candidate, contract.Result, error) {
+	c, err := admission.Identify(signed)
 	if err != nil {
 		return nil, contract.Result{}, fmt.Errorf("%w (a transaction: %w)", ErrDamaged, err)
 	}
 	if p.strict {
-		if err := c.trusted(p.trust); err != nil {
-			return nil, contract.Result{}, fmt.Errorf("%w (transaction %v: %w)", ErrDamaged, c.id, err)
+		if err := c.Trusted(p.trust); err != nil {
+			return nil, contract.Result{}, fmt.Errorf("%w (transaction %v: %w)", ErrDamaged, c.ID, err)
 		}
 	}
-	if err := checkClock(c.tx.Time, at); err != nil {
-		return nil, contract.Result{}, fmt.Errorf("%w (transaction %v: %w)", ErrDamaged, c.id, err)
+	if err := admission.CheckClock(c.Tx.Time, at); err != nil {
+		return nil, contract.Result{}, fmt.Errorf("%w (transaction %v: %w)", ErrDamaged, c.ID, err)
 	}
-	if _, twice, err := s.receipt(c.id); err != nil || twice {
-		return nil, contract.Result{}, errors.Join(err, fmt.Errorf("%w (transaction %v is there twice)", ErrDamaged, c.id))
+	if _, twice, err := s.receipt(c.ID); err != nil || twice {
+		return nil, contract.Result{}, errors.Join(err, fmt.Errorf("%w (transaction %v is there twice)", ErrDamaged, c.ID))
 	}
-	result, err := contract.Apply(s, c.creator, c.tx)
+	result, err := contract.Apply(s, c.Creator, c.Tx)
 	if err == nil && !result.Wrote {
-		err = fmt.Errorf("%w (transaction %v changes nothing: %w)", ErrDamaged, c.id, result.Code)
+		err = fmt.Errorf("%w (transaction %v changes nothing: %w)", ErrDamaged, c.ID, result.Code)
 	}
 	return c, result, err
 }

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+
+	"torrente/payment/contract"
+	"torrente/payment/ledger/fabric/invocation"
+)
+
+// receiptType is the type of the composite keys of receipts, which are no rows
+// of the contract: no prefix of those begins with it.
+const receiptType = "receipt"
+
+// fabricIDBytes is the length of a Fabric transaction's id in hex.
+const fabricIDBytes = 64
+
+func receiptKey(stub shim.ChaincodeStubInterface, id contract.TxID) (string, error) {
+	return stub.CreateCompositeKey(receiptType, []string{id.String()})
+}
+
+// readReceipt returns what a transaction did before, or nil.
+func readReceipt(stub shim.ChaincodeStubInterface, id contract.TxID) (*invocation.Outcome, error) {
+	key, err := receiptKey(stub, id)
+	if err != nil {
+		return nil, err
+	}
+	b, err := stub.GetState(key)
+	if err != nil || len(b) == 0 {
+		return nil, err
+	}
+	if len(b) < fabricIDBytes {
+		return nil, fmt.Errorf("receipt of %v: %w", id, contract.ErrDamaged)
+	}
+	result, err := contract.ParseResult(b[fabricIDBytes:])
+	if err != nil {
+		return nil, err
+	}
+	return &invocation.Outcome{
+		Tx: id, Code: result.Code, Items: result.Items, Coins: result.Coins, Done: string(b[:fabricIDBytes]),
+	}, nil
+}
+
+// writeReceipt keeps what a transaction did, by the Fabric transaction that did
+// it: Fabric's id 64 | contract.Result. The block's height is not known yet.
+func writeReceipt(stub shim.ChaincodeStubInterface, id contract.TxID, result *contract.Result) error {
+	key, err := receiptKey(stub, id)
+	if err != nil {
+		return err
+	}
+	by := stub.GetTxID()
+	if len(by) != fabricIDBytes {
+		return fmt.Errorf("the peer names the transaction %.80q, which is no SHA-256 in hex", by)
+	}
+	return stub.PutState(key, result.Append([]byte(by)))
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
+
+	"torrente/payment"
+	"torrente/payment/admission"
+	"torrente/payment/contract"
+	"torrente/payment/ledger/fabric/invocation"
+)
+
+// submit executes a signed transaction. One that was executed before has its
+// receipt, however old its certificate and its time are by now.
+func (c *chaincode) submit(stub shim.ChaincodeStubInterface, argument []byte) (any, error) {
+	signed, err := contract.ParseSigned(argument)
+	if err != nil {
+		return nil, err
+	}
+	one, err := admission.Identify(signed)
+	if err != nil {
+		return nil, err
+	}
+	before, err := readReceipt(stub, one.ID)
+	if err != nil || before != nil {
+		return before, err
+	}
+	if err := c.admit(rows{stub}, one); err != nil {
+		return nil, err
+	}
+	return execute(stub, one)
+}
+
+// admit checks certificate and time. The time comes from the transaction's
+// creator, so every endorser compares it with a clock of its own: whoever signs
+// an endorsement vouches for it (section 5).
+func (c *chaincode) admit(st rows, one *admission.Candidate) error {
+	trust, err := admission.TrustOf(organisation{st, one.Creator.MSP})
+	if err != nil {
+		return err
+	}
+	if err := one.Trusted(trust); err != nil {
+		return err
+	}
+	return admission.CheckClock(one.Tx.Time, uint64(max(0, c.now().Unix())))
+}
+
+// execute applies the transaction, and writes its receipt and its event if it
+// changed anything.
+func execute(stub shim.ChaincodeStubInterface, one *admission.Candidate) (*invocation.Outcome, error) {
+	stub.StartWriteBatch()
+	result, err := contract.Apply(rows{stub}, one.Creator, one.Tx)
+	if err != nil {
+		return nil, err
+	}
+	out := &invocation.Outcome{Tx: one.ID, Code: result.Code, Items: result.Items, Coins: result.Coins, Wrote: result.Wrote}
+	if !result.Wrote {
+		return out, nil
+	}
+	if err := writeReceipt(stub, one.ID, &result); err != nil {
+		return nil, err
+	}
+	if err := tell(stub, one, result.Events); err != nil {
+		return nil, err
+	}
+	return out, stub.FinishWriteBatch()
+}
+
+// tell sets the transaction's one event.
+func tell(stub shim.ChaincodeStubInterface, one *admission.Candidate, events []payment.LedgerEvent) error {
+	text, err := json.Marshal(invocation.Event{Tx: one.ID, Time: one.Tx.Time, Events: events})
+	if err != nil {
+		return err
+	}
+	if len(text) > invocation.MaxEvent {
+		return fmt.Errorf("the transaction's events have %d bytes: make the list shorter", len(text))
+	}
+	return stub.SetEvent(invocation.EventName, text)
+}
