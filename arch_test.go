@@ -25,10 +25,10 @@ var layers = [][]string{
 	{"swarm", "payment/contract"},
 	{"payment/admission", "payment/ledger/fabric/invocation"},
 	{"piece/store", "payment/ledger", "payment/wallet", "content"},
-	{"payment/ledger/remote", "payment/ledger/fabric"},
+	{"payment/ledger/remote", "payment/ledger/fabric", "payment/ledger/ledgertest"},
 	{"node", "federation", "lab"},
 	{"web", "rpc"},
-	{"cmd/torrente"},
+	{"cmd/torrente", "deploy/fabric/torrente-fabric"},
 }
 
 // pure lists the packages that only compute: no goroutine, lock, clock, file
