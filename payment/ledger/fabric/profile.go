@@ -1,0 +1,130 @@
+package fabric
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"torrente/payment"
+)
+
+// Bounds of a profile.
+const (
+	maxProfile  = 64 << 10  // bytes
+	maxPEM      = 256 << 10 // bytes of a file that it names
+	maxGateways = 32
+	maxNameLen  = 249 // bytes of a channel's name, as Fabric has it
+)
+
+// ErrProfile means that a connection profile is refused.
+var ErrProfile = errors.New("not a valid connection profile")
+
+// Profile says how a ledger on Fabric is reached. Files are named relative to
+// the profile's own folder.
+type Profile struct {
+	Ledger    payment.LedgerID `json:"ledger"`
+	Channel   string           `json:"channel"`
+	Chaincode string           `json:"chaincode"`
+	// MSP, Certificate and Key are the Fabric identity that submits: a client of
+	// the channel. It need not be the creator of what it submits.
+	MSP         string `json:"msp"`
+	Certificate string `json:"certificate"` // PEM file
+	Key         string `json:"key"`         // PEM file, PKCS #8
+	// Gateways are peers, the preferred one first.
+	Gateways []Gateway `json:"gateways"`
+
+	dir string
+}
+
+// Gateway is one peer.
+type Gateway struct {
+	Address string `json:"address"`        // host:port
+	Name    string `json:"name,omitempty"` // in its TLS certificate; empty: the host
+	CA      string `json:"ca"`             // PEM file of its TLS roots
+}
+
+// ReadProfile reads a profile and checks it. The error is ErrProfile, or that of
+// the file.
+func ReadProfile(path string) (*Profile, error) {
+	text, err := readBounded(path, maxProfile)
+	if err != nil {
+		return nil, err
+	}
+	p := &Profile{dir: filepath.Dir(path)}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(p); err != nil || d.More() {
+		return nil, fmt.Errorf("%s: %w (%v)", path, ErrProfile, err)
+	}
+	if err := p.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Write writes the profile beside the files that it names.
+func (p *Profile) Write(path string) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o600)
+}
+
+func (p *Profile) check() error {
+	for _, f := range []struct{ what, value string }{
+		{"channel", p.Channel}, {"chaincode", p.Chaincode}, {"msp", p.MSP}, {"certificate", p.Certificate}, {"key", p.Key},
+	} {
+		if f.value == "" || len(f.value) > maxNameLen && f.what != "certificate" && f.what != "key" {
+			return fmt.Errorf("%w: %s is missing or too long", ErrProfile, f.what)
+		}
+	}
+	if p.Ledger == (payment.LedgerID{}) {
+		return fmt.Errorf("%w: ledger is missing", ErrProfile)
+	}
+	if len(p.Gateways) == 0 || len(p.Gateways) > maxGateways {
+		return fmt.Errorf("%w: it names %d gateways, not 1 to %d", ErrProfile, len(p.Gateways), maxGateways)
+	}
+	for _, g := range p.Gateways {
+		if _, _, err := net.SplitHostPort(g.Address); err != nil {
+			return fmt.Errorf("%w: the gateway %.80q is not host:port", ErrProfile, g.Address)
+		}
+		if g.CA == "" {
+			return fmt.Errorf("%w: the gateway %s has no ca", ErrProfile, g.Address)
+		}
+	}
+	return nil
+}
+
+// read reads a file that the profile names.
+func (p *Profile) read(name string) ([]byte, error) {
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(p.dir, name)
+	}
+	return readBounded(name, maxPEM)
+}
+
+// readBounded reads a file of at most limit bytes, and at least one.
+func readBounded(path string, limit int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(b) == 0 || len(b) > limit:
+		return nil, fmt.Errorf("%s is empty or has more than %d bytes", path, limit)
+	}
+	return b, nil
+}
