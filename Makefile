@@ -22,9 +22,12 @@ test-short: debian ## the tests that need under two minutes, with the race detec
 	@for m in $(MODULES); do (cd $$m && go test -race -short -tags failpoint ./...) || exit 1; done
 
 check: ## vet, format, staticcheck, architecture
-	@for m in $(MODULES); do (cd $$m && go vet -tags failpoint ./... && $(TOOL) staticcheck -tags failpoint ./...) || exit 1; done
+	@for m in $(MODULES); do (cd $$m && go vet -tags failpoint,fabric ./... && $(TOOL) staticcheck -tags failpoint,fabric ./...) || exit 1; done
 	@bad=$$($(TOOL) gofumpt -l .); [ -z "$$bad" ] || { echo "not gofumpt-ed: $$bad"; exit 1; }
 	go test -run 'Imports|Pure|Purity' .
+
+test-fabric: ## the ledger on a Hyperledger Fabric network of this machine; builds it first
+	go test -race -tags fabric -count 1 -timeout 15m -v -run TestRealNetwork ./payment/ledger/fabric
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)
@@ -51,4 +54,4 @@ newcomer: ## both commands of the README, in a clean clone with an empty module 
 tools: ## fetch the pinned development tools
 	@cd tools && go mod download
 
-.PHONY: help build test test-short check fuzz kills powercuts bench cover debian newcomer tools
+.PHONY: help build test test-short test-fabric check fuzz kills powercuts bench cover debian newcomer tools

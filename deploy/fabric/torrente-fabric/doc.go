@@ -1,0 +1,16 @@
+// Command torrente-fabric brings up a Hyperledger Fabric network on one machine,
+// for tests and to try things out: three Raft orderers and one peer and one
+// chaincode service for each of three organisations, all on loopback, with
+// certificates of authorities that it makes itself.
+//
+//	torrente-fabric up --dir DIR [--genesis FILE]   make and start, or start again
+//	torrente-fabric deploy --dir DIR --genesis FILE install the chaincode, begin the ledger
+//	torrente-fabric add-org --dir DIR --org NAME    one more organisation, by vote of a majority
+//	torrente-fabric status --dir DIR
+//	torrente-fabric down --dir DIR                  stop; the data stays
+//
+// It builds Fabric's own programs from deploy/fabric/tools/go.mod, which pins
+// them, and uses neither Docker nor shell tools. Afterwards DIR/profiles holds
+// a connection profile for each organisation, which payment/ledger/fabric
+// reads.
+package main

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "torrente-fabric:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags of all commands.
+type options struct {
+	dir, source, genesis, organisation string
+	port                               int
+}
+
+func command() *cobra.Command {
+	o := &options{}
+	root := &cobra.Command{Use: "torrente-fabric", Short: "a Hyperledger Fabric network on one machine", SilenceErrors: true, SilenceUsage: true}
+	f := root.PersistentFlags()
+	f.StringVar(&o.dir, "dir", "", "folder of the network")
+	f.StringVar(&o.source, "source", ".", "folder of this project's source")
+	f.StringVar(&o.genesis, "genesis", "", "the ledger's genesis document, a file")
+	f.StringVar(&o.organisation, "org", "", "the organisation to add")
+	f.IntVar(&o.port, "port", 17000, "first of the 1000 ports of a new network")
+	_ = root.MarkPersistentFlagRequired("dir") // the flag is there
+	for name, c := range map[string]struct {
+		short string
+		do    func(ctx context.Context, o *options) error
+	}{
+		"up": {"make and start the network, or start it again", up}, "down": {"stop the network; its data stays", down},
+		"status": {"say what runs", status}, "deploy": {"install the chaincode and begin the ledger", deploy},
+		"add-org": {"have one more organisation join", addOrganisation},
+	} {
+		root.AddCommand(&cobra.Command{
+			Use: name, Short: c.short, Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return c.do(cmd.Context(), o) },
+		})
+	}
+	return root
+}

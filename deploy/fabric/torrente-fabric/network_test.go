@@ -1,0 +1,179 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/x509"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func planned(t *testing.T) *network {
+	t.Helper()
+	n, made, err := openNetwork(&options{dir: t.TempDir(), source: "../../..", port: 17000})
+	if err != nil || made {
+		t.Fatal(made, err)
+	}
+	return n
+}
+
+func TestPortsAreDistinct(t *testing.T) {
+	n := planned(t)
+	used := map[int]string{}
+	for _, one := range append(n.consenters(), n.peers()...) {
+		for _, after := range []int{0, 1, adminPort, operations, chaincodePort} {
+			port := one.Port + after
+			if other, twice := used[port]; twice || port >= n.Port+1000 {
+				t.Errorf("port %d is of %s and %s", port, one.Name, other)
+			}
+			used[port] = one.Name
+		}
+	}
+}
+
+func TestNetworksAreKept(t *testing.T) {
+	n := planned(t)
+	n.Ledger, n.Packages = "abc", []string{"a", "b", "c"}
+	if err := n.save(); err != nil {
+		t.Fatal(err)
+	}
+	again, made, err := openNetwork(&options{dir: n.dir, source: "../../..", port: 1})
+	if err != nil || !made || again.Ledger != "abc" || again.Port != 17000 || len(again.Packages) != 3 {
+		t.Errorf("%+v, %v, %v", again, made, err)
+	}
+	if err := os.WriteFile(n.path(networkFile), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := openNetwork(&options{dir: n.dir}); err == nil || !strings.Contains(err.Error(), "is damaged") {
+		t.Errorf("damaged: %v", err)
+	}
+}
+
+// All files are made, and no value of a template is left out.
+func TestConfigurationsAreComplete(t *testing.T) {
+	n := planned(t)
+	for _, err := range []error{n.makeOrganisations(), n.writeBuilder(), n.configureChannel(), n.configureOrderer(n.orderer(1)), n.configurePeer(n.peer(2))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{n.path("channel", "configtx.yaml"), n.path("orderer2", "orderer.yaml"), n.path("peer-gamma", "core.yaml")} {
+		text, err := os.ReadFile(path)
+		if err != nil || strings.Contains(string(text), "no value") || strings.ContainsAny(string(text), "@") {
+			t.Errorf("%s: %v\n%s", path, err, text)
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			for _, word := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" {}[],", r) }) {
+				if _, err := os.Stat(word); strings.HasPrefix(word, n.organisation("")) && err != nil {
+					t.Errorf("%s names %s: %v", path, word, err)
+				}
+			}
+		}
+	}
+}
+
+// A node's certificates are of its own organisation's authorities.
+func TestOrganisationsAreApart(t *testing.T) {
+	a, err := newAuthority("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newAuthority("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := a.issue("peer", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(p.certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for who, good := range map[*authority]bool{a: true, b: false} {
+		roots := x509.NewCertPool()
+		roots.AddCert(who.root)
+		if _, err := c.Verify(x509.VerifyOptions{Roots: roots, DNSName: "127.0.0.1"}); (err == nil) != good {
+			t.Errorf("%s: %v", who.root.Subject.CommonName, err)
+		}
+	}
+}
+
+// A pid that another program has by now is left alone.
+func TestOtherProcessesAreLeftAlone(t *testing.T) {
+	n := planned(t)
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sleep, err = filepath.EvalSymlinks(sleep); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.start("one", nil, sleep, "60"); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := n.running("one")
+	if pid == 0 || err != nil {
+		t.Fatal(pid, err)
+	}
+	if err := n.start("one", nil, sleep, "60"); err != nil { // it runs already
+		t.Fatal(err)
+	}
+	if again, _ := n.running("one"); again != pid {
+		t.Errorf("process %d, then %d", pid, again)
+	}
+	if err := os.WriteFile(n.pidFile("other"), []byte(strconv.Itoa(pid)+" /usr/bin/other"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := n.running("other"); got != 0 {
+		t.Errorf("process %d is taken for another", got)
+	}
+	if err := n.stop("other"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := n.running("one"); got != pid {
+		t.Error("it was ended")
+	}
+	if err := n.stop("one"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := n.running("one"); got != 0 {
+		t.Errorf("process %d goes on", got)
+	}
+}
+
+// An archive is whole: both files come out of it.
+func TestArchive(t *testing.T) {
+	packed, err := archive("a", []byte("first"), "b", "second")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, got := tar.NewReader(plain), ""
+	for {
+		h, err := files.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += h.Name + "=" + string(content) + " "
+	}
+	if got != "a=first b=second " {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// patience is how long any part of the network may take to answer.
+const patience = 60 * time.Second
+
+// up makes the network if there is none, and starts all that does not run.
+func up(ctx context.Context, o *options) error {
+	n, made, err := openNetwork(o)
+	if err != nil {
+		return err
+	}
+	if err := n.build(ctx, made); err != nil {
+		return err
+	}
+	if !made {
+		if err := n.make(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.startAll(ctx); err != nil {
+		return err
+	}
+	if !made {
+		if err := n.join(ctx); err != nil {
+			return err
+		}
+		if err := n.save(); err != nil {
+			return err
+		}
+	}
+	if err := waitFor(ctx, patience, n.hasLeader); err != nil {
+		return err
+	}
+	if o.genesis == "" || n.Ledger != "" {
+		return nil
+	}
+	return n.deploy(ctx, o.genesis)
+}
+
+// make makes certificates, configurations and the channel's first block.
+func (n *network) make(ctx context.Context) error {
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return err
+	}
+	if err := errors.Join(n.makeOrganisations(), n.writeBuilder(), n.configureChannel()); err != nil {
+		return err
+	}
+	for _, o := range n.consenters() {
+		if err := n.configureOrderer(o); err != nil {
+			return err
+		}
+	}
+	for _, p := range n.peers() {
+		if err := n.configurePeer(p); err != nil {
+			return err
+		}
+	}
+	_, err := run(ctx, n.dir, []string{"FABRIC_CFG_PATH=" + n.path("channel")}, n.tool("configtxgen"),
+		"-profile", "Torrente", "-channelID", channel, "-outputBlock", n.firstBlock())
+	return err
+}
+
+func (n *network) firstBlock() string { return n.path("channel", "first.block") }
+
+// startAll starts all processes and waits until they listen.
+func (n *network) startAll(ctx context.Context) error {
+	for _, o := range n.consenters() {
+		if err := n.start(o.Name, n.configured(o), n.tool("orderer")); err != nil {
+			return err
+		}
+	}
+	for i, p := range n.peers() {
+		if err := n.start(p.Name, n.configured(p), n.tool("peer"), "node", "start"); err != nil {
+			return err
+		}
+		if err := n.startChaincode(i); err != nil {
+			return err
+		}
+	}
+	for _, one := range append(n.consenters(), n.peers()...) {
+		if err := waitFor(ctx, patience, func() error { return listens(one.Port) }); err != nil {
+			return fmt.Errorf("%s does not start, see %s: %w", one.Name, n.path("log", one.Name), err)
+		}
+	}
+	return nil
+}
+
+// configured is the environment that tells a process of Fabric its configuration.
+func (n *network) configured(one node) []string {
+	return []string{"FABRIC_CFG_PATH=" + n.path(one.Name), "FABRIC_LOGGING_SPEC=" + quietly}
+}
+
+func listens(port int) error {
+	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// join has all orderers and peers join the channel.
+func (n *network) join(ctx context.Context) error {
+	for _, o := range n.consenters() {
+		if err := waitFor(ctx, patience, func() error { return listens(o.Port + adminPort) }); err != nil {
+			return err
+		}
+		admin := filepath.Join(n.admin(ordererMSP), "tls")
+		_, err := run(ctx, n.dir, nil, n.tool("osnadmin"), "channel", "join", "--channelID", channel, "--config-block", n.firstBlock(),
+			"-o", fmt.Sprintf("127.0.0.1:%d", o.Port+adminPort), "--ca-file", filepath.Join(o.Dir, "tls", "ca.crt"),
+			"--client-cert", filepath.Join(admin, "server.crt"), "--client-key", filepath.Join(admin, "server.key"))
+		if err != nil {
+			return err
+		}
+	}
+	for i := range n.Members {
+		if _, err := n.asAdmin(ctx, i, "channel", "join", "-b", n.firstBlock()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asAdmin runs Fabric's peer command as the administrator of a member.
+func (n *network) asAdmin(ctx context.Context, member int, args ...string) (string, error) {
+	p := n.peer(member)
+	env := []string{
+		"FABRIC_CFG_PATH=" + n.path(p.Name), "FABRIC_LOGGING_SPEC=error",
+		"CORE_PEER_MSPCONFIGPATH=" + filepath.Join(n.admin(p.MSP), "msp"),
+	}
+	return run(ctx, n.dir, env, n.tool("peer"), args...)
+}
+
+// hasLeader asks the orderers whether one of them leads.
+func (n *network) hasLeader() error {
+	web := &http.Client{Timeout: time.Second}
+	for _, o := range n.consenters() {
+		answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.Port+operations))
+		if err != nil {
+			continue
+		}
+		text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
+		_ = answer.Body.Close() // it was read
+		if err == nil && strings.Contains(string(text), `consensus_etcdraft_is_leader{channel="`+channel+`"} 1`) {
+			return nil
+		}
+	}
+	return errors.New("the orderers have no leader")
+}
+
+// down stops everything. Chaincode and peers go before the orderers.
+func down(_ context.Context, o *options) error {
+	n, _, err := openNetwork(o)
+	if err != nil {
+		return err
+	}
+	names, err := n.processes()
+	if err != nil {
+		return err
+	}
+	var failed error
+	for i := len(names) - 1; i >= 0; i-- {
+		failed = errors.Join(failed, n.stop(names[i]))
+	}
+	return failed
+}
+
+// status says what runs.
+func status(_ context.Context, o *options) error {
+	n, made, err := openNetwork(o)
+	if err != nil {
+		return err
+	}
+	if !made {
+		return fmt.Errorf("%s holds no network: make one with up", n.dir)
+	}
+	names, err := n.processes()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		pid, err := n.running(name)
+		if err != nil {
+			return err
+		}
+		if pid == 0 {
+			fmt.Printf("%-20s does not run, see %s\n", name, n.path("log", name))
+			continue
+		}
+		fmt.Printf("%-20s process %d\n", name, pid)
+	}
+	if err := n.hasLeader(); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println("ledger", n.Ledger)
+	return nil
+}
