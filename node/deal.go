@@ -137,8 +137,8 @@ func (p *purse) dealt(t *Torrent, c *payment.Commitment, sig payment.Signature, 
 }
 
 // awaits reports whether an account was paid for a unit that it has not
-// delivered, on another commitment than this one: it is paid nothing more ahead
-// (P2, P10). A unit of another torrent that runs beside this one is on its way.
+// delivered, on another commitment than this one, of as many as are paid ahead at
+// most: it is paid nothing more ahead (P2, P10). A unit of another torrent that runs beside this one is on its way.
 func (p *purse) awaits(account payment.Account, but payment.CommitmentID, ahead uint32) bool {
 	for _, o := range p.member.Wallet.Openings() {
 		paid := o.Released
