@@ -113,7 +113,7 @@ func (p *purse) resume(t *Torrent, o *wallet.Opening, info *contract.CommitmentI
 	}
 	d := p.dealt(t, &o.Commitment, o.Signature, chain, info.Cap, info.K)
 	d.Resumed, d.Index, d.Owed = true, o.Released, o.Owed
-	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID())
+	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID(), t.proven())
 	return d, nil
 }
 
@@ -137,15 +137,20 @@ func (p *purse) dealt(t *Torrent, c *payment.Commitment, sig payment.Signature, 
 }
 
 // awaits reports whether an account was paid for a unit that it has not
-// delivered, on another commitment than this one: it is paid nothing more ahead
-// (P2, P10). A unit of another torrent that runs beside this one is on its way.
-func (p *purse) awaits(account payment.Account, but payment.CommitmentID) bool {
+// delivered, on another commitment than this one, of as many as are paid ahead at
+// most: it is paid nothing more ahead (P2, P10). A unit of another torrent that runs beside this one is on its way.
+func (p *purse) awaits(account payment.Account, but payment.CommitmentID, ahead uint32) bool {
 	for _, o := range p.member.Wallet.Openings() {
 		paid := o.Released
 		if o.Ended {
 			paid = min(paid, o.Final)
 		}
-		if o.Commitment.Receiver == account && paid > o.Owed && o.Commitment.ID() != but && !p.runs(o.Commitment.ID()) {
+		if o.Commitment.Receiver != account || o.Commitment.ID() == but || paid <= o.Owed || p.runs(o.Commitment.ID()) {
+			continue
+		}
+		// We pay no more ahead than that: beyond it units came, and a loss of
+		// power took their records.
+		if paid-o.Owed <= ahead {
 			return true
 		}
 	}
@@ -316,7 +321,7 @@ func (p *purse) opened(t *Torrent, f *frozen, o *opening) *swarm.Deal {
 	p.member.noteOpened(p.node.cfg.Now(), &o.Commitment, o.Cap)
 	f.free -= min(f.free, uint64(o.Cap))
 	d := p.dealt(t, &o.Commitment, o.Signature, o.chain, o.Cap, 0)
-	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID())
+	d.PayAhead = !p.awaits(o.Commitment.Receiver, o.Commitment.ID(), t.proven())
 	return d
 }
 

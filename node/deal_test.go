@@ -62,3 +62,20 @@ func TestPaidSellerIsNoStranger(t *testing.T) {
 		t.Errorf("%d units may be paid ahead where leaves prove them", got)
 	}
 }
+
+// A seller owes us no more than we pay ahead: what was paid beyond what we have a
+// record of came, and power took the records. Who would pay nothing ahead for that
+// would wait for ever for a seller that lends nothing.
+func TestLostRecordsAreNoDebtOfTheSeller(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	s, account := d.open(testFunds, 24*time.Hour), d.seller.account()
+	for released, want := range []bool{false, true, false, false} { // one is paid ahead
+		if err := d.buyer.Wallet.Released(s.id, uint32(released)); err != nil {
+			t.Fatal(err)
+		}
+		if got := n.purse.awaits(account, payment.CommitmentID{}, 1); got != want {
+			t.Errorf("%d paid and no record of any: awaits %v", released, got)
+		}
+	}
+}
