@@ -1,6 +1,8 @@
 package node
 
 import (
+	"runtime"
+
 	"torrente/piece/store"
 	"torrente/swarm"
 )
@@ -52,6 +54,9 @@ func (t *Torrent) takeIn(in *store.Intake, c <-chan swarm.Verification) {
 			blocks = append(blocks, store.Incoming{Block: v.Block, Data: v.Data, Leaf: v.Leaf})
 		}
 		in.Put(blocks, t.tookIn)
+		// Whoever waits for what was told, the loop first, would else wait until
+		// the scheduler interrupts this worker, which always has something to do.
+		runtime.Gosched()
 	}
 }
 
