@@ -166,42 +166,6 @@ func (t *Torrent) check(s *store.Store, have *piece.Bitfield, holes bool) error 
 	return first
 }
 
-// startIntakes starts the workers: each is responsible for every n-th piece.
-func (t *Torrent) startIntakes(s *store.Store, partial map[int][]int) {
-	n := workers()
-	for w := range n {
-		c := make(chan swarm.Verification, t.node.blocks.limit)
-		t.intakes = append(t.intakes, c)
-		in := s.NewIntake(t.node.held, t.node.blocks.put)
-		for i, blocks := range partial {
-			if i%n == w {
-				in.Restore(i, blocks)
-			}
-		}
-		t.workers.Go(func() {
-			defer in.Close()
-			t.takeIn(in, c)
-		})
-	}
-}
-
-// intakeBlocks is how many blocks a worker takes at a time, of those that wait
-// for it: they stay in the cache of its core.
-const intakeBlocks = 8
-
-// takeIn puts blocks away until there are no more to come.
-func (t *Torrent) takeIn(in *store.Intake, c <-chan swarm.Verification) {
-	blocks := make([]store.Incoming, 0, intakeBlocks)
-	for v := range c {
-		blocks = append(blocks[:0], store.Incoming{Block: v.Block, Data: v.Data, Leaf: v.Leaf})
-		for waiting := len(c); waiting > 0 && len(blocks) < intakeBlocks; waiting-- {
-			v := <-c // nobody else takes from it
-			blocks = append(blocks, store.Incoming{Block: v.Block, Data: v.Data, Leaf: v.Leaf})
-		}
-		in.Put(blocks, t.tookIn)
-	}
-}
-
 // serveHashes answers hash requests (BEP 52), one after the other, and tells of
 // those together that came together.
 func (t *Torrent) serveHashes(s *store.Store) {
@@ -328,9 +292,7 @@ func (t *Torrent) shutdown() {
 	t.cancel()
 	t.node.unregister(t)
 	t.hangUp()
-	for _, c := range t.intakes {
-		close(c)
-	}
+	t.intakes.close()
 	close(t.hashJobs)
 	t.workers.Wait()
 	st := t.swarm.Status()

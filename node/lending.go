@@ -17,15 +17,21 @@ import (
 // lending holds the Books of all accounts. Whatever is given twice if it is
 // forgotten is on disk before a Swarm hears of it (P1, P10).
 type lending struct {
-	books   sync.Mutex // guards the following
+	// saving is held while books are written, so that none replaces a newer one.
+	// It is taken before books.
+	saving  sync.Mutex
+	grown   chan struct{} // holds a token when windows have grown
+	books   sync.Mutex    // guards the following
 	byOwner map[payment.Account]*payment.Book
 	// holders are the connections that the Books lend to: one for each account
 	// and torrent.
 	holders map[holding]swarm.PeerID
 	// changed are the books of which the disk lacks something.
 	changed map[payment.Account]bool
-	priced  payment.Amount
-	unread  error // why the books of the last run could not be read: none is lent on
+	// paying are the accounts whose windows may have grown.
+	paying map[payment.Account]bool
+	priced payment.Amount
+	unread error // why the books of the last run could not be read: none is lent on
 }
 
 type holding struct {
@@ -36,7 +42,7 @@ type holding struct {
 func newLending() lending {
 	return lending{
 		byOwner: map[payment.Account]*payment.Book{}, holders: map[holding]swarm.PeerID{},
-		changed: map[payment.Account]bool{},
+		changed: map[payment.Account]bool{}, paying: map[payment.Account]bool{}, grown: make(chan struct{}, 1),
 	}
 }
 
@@ -154,7 +160,17 @@ func (p *purse) giveBack(t payment.TorrentID, l swarm.Loan) {
 func (p *purse) count(now time.Time, c swarm.Count) payment.Counted {
 	p.books.Lock()
 	defer p.books.Unlock()
-	return p.book(c.Commitment.Payer).Count(now, c.Commitment, c.Index, c.Cap)
+	b := p.book(c.Commitment.Payer)
+	window := b.Window()
+	got := b.Count(now, c.Commitment, c.Index, c.Cap)
+	if b.Window() > window {
+		p.paying[c.Commitment.Payer] = true
+		select {
+		case p.grown <- struct{}{}:
+		default:
+		}
+	}
+	return got
 }
 
 func (p *purse) hold(now time.Time, t payment.TorrentID, l swarm.Loan) {
@@ -182,16 +198,64 @@ func (p *purse) kept(now time.Time, t payment.TorrentID, r swarm.Resume) *swarm.
 // keepUnsafe writes down the books of which a crash would forget what must not
 // be forgotten.
 func (p *purse) keepUnsafe() error {
+	if none, err := p.areSafe(); none || err != nil {
+		return err
+	}
+	p.saving.Lock()
+	defer p.saving.Unlock()
 	p.books.Lock()
 	defer p.books.Unlock()
-	if p.unread != nil {
-		return p.unread
-	}
 	return p.keep(func(b *payment.Book) bool { return b.Unsafe() })
 }
 
-// keep writes down the books that have changed, of those that are chosen. The
-// lock is held.
+// areSafe reports whether no book needs to be written at once.
+func (p *purse) areSafe() (bool, error) {
+	p.books.Lock()
+	defer p.books.Unlock()
+	for account := range p.changed {
+		if p.byOwner[account].Unsafe() {
+			return false, p.unread
+		}
+	}
+	return true, p.unread
+}
+
+// extendBooks writes down, beside the loops, what windows that have grown allow to
+// be lent, so that no loop has to wait when it is.
+func (p *purse) extendBooks() {
+	p.saving.Lock()
+	defer p.saving.Unlock()
+	rows := p.extensions()
+	if len(rows) == 0 {
+		return
+	}
+	err := p.member.Wallet.SaveBooks(rows)
+	if err != nil {
+		p.node.cfg.Log.Error("the books cannot be kept", "err", err)
+	}
+	p.books.Lock()
+	defer p.books.Unlock()
+	for account := range rows {
+		p.byOwner[account].Kept(err == nil)
+	}
+}
+
+// extensions are the new records of books whose windows have grown.
+func (p *purse) extensions() map[payment.Account][]byte {
+	p.books.Lock()
+	defer p.books.Unlock()
+	rows := map[payment.Account][]byte{}
+	for account := range p.paying {
+		if b := p.byOwner[account]; p.unread == nil && b.Extend() {
+			rows[account] = b.Append(nil)
+		}
+	}
+	clear(p.paying)
+	return rows
+}
+
+// keep writes down the books that have changed, of those that are chosen. Both
+// locks are held.
 func (p *purse) keep(choose func(*payment.Book) bool) error {
 	rows := map[payment.Account][]byte{}
 	for account := range p.changed {
@@ -219,6 +283,8 @@ func (p *purse) keepBooks(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-p.grown:
+			p.extendBooks()
 		case <-tick.C:
 			p.advanceBooks(p.node.cfg.Now())
 			p.unregistered.lapse(p.node.cfg.Now())
@@ -246,6 +312,8 @@ func (p *purse) keepAll() {
 
 // saveBooks writes down all books that have changed.
 func (p *purse) saveBooks() error {
+	p.saving.Lock()
+	defer p.saving.Unlock()
 	p.books.Lock()
 	defer p.books.Unlock()
 	if p.unread != nil {

@@ -69,6 +69,9 @@ func (t *Torrent) handle(now time.Time, e *event) {
 			t.swarm.Sent(now, e.peer, e.count, e.bytes)
 		}
 	case verified:
+		if e.verdict.Whole && e.verdict.Good {
+			t.intakes.finished(e.verdict.Block.Piece)
+		}
 		t.swarm.Verified(now, e.verdict)
 	case call:
 		e.do()
@@ -111,7 +114,7 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 		t.hashJobs <- h // has room: the Swarm bounds them
 	}
 	for _, v := range e.Verify {
-		t.intakes[int(v.Block.Piece)%len(t.intakes)] <- v // has room for all buffers there are
+		t.intakes.put(v)
 	}
 	for _, b := range e.Free {
 		t.node.blocks.put(b)

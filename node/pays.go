@@ -18,14 +18,11 @@ func (t *Torrent) performPays(now time.Time, e *swarm.Pays) {
 	if p == nil {
 		return
 	}
-	if len(e.Record) > 0 {
-		if err := t.record(e.Record); err != nil {
-			t.setErr(err)
-			t.swarm.Stop(err)
-			return
-		}
+	err := t.record(e)
+	if err == nil {
+		err = t.lend(now, e)
 	}
-	if err := t.lend(now, e); err != nil {
+	if err != nil {
 		t.setErr(err)
 		t.swarm.Stop(err)
 		return
@@ -112,31 +109,28 @@ func (t *Torrent) lend(now time.Time, e *swarm.Pays) error {
 func (t *Torrent) answer(a func(now time.Time)) { t.answers = append(t.answers, a) }
 
 // record makes facts safe, links and units in one write each.
-func (t *Torrent) record(facts []swarm.Record) error {
+func (t *Torrent) record(e *swarm.Pays) error {
 	w := t.node.cfg.Member.Wallet
-	var links []wallet.Paid
-	var owed []wallet.Delivery
-	for i := range facts {
-		switch r := &facts[i]; r.Kind {
+	t.links = t.links[:0]
+	for i := range e.Record {
+		switch r := &e.Record[i]; r.Kind {
 		case swarm.RecordCommitment:
 			// It is written when it is registered: see unregistered.
 		case swarm.RecordLink:
-			links = append(links, wallet.Paid{Commitment: r.Commitment, Claim: r.Claim})
-		case swarm.RecordOwed:
-			owed = append(owed, wallet.Delivery{Commitment: r.Commitment, Unit: r.Unit})
+			t.links = append(t.links, wallet.Paid{Commitment: r.Commitment, Claim: r.Claim})
 		case swarm.RecordReleased:
 			if err := w.Released(r.Commitment, r.Index); err != nil {
 				return t.unwritten(err)
 			}
 		}
 	}
-	if len(links) > 0 {
-		if err := w.Links(links); err != nil {
+	if len(t.links) > 0 {
+		if err := w.Links(t.links); err != nil {
 			return t.unwritten(err)
 		}
 	}
-	if len(owed) > 0 {
-		if err := recordOwed(w, owed); err != nil {
+	if len(e.Owed) > 0 {
+		if err := recordOwed(w, e.Owed); err != nil {
 			return t.unwritten(err)
 		}
 	}
@@ -145,7 +139,7 @@ func (t *Torrent) record(facts []swarm.Record) error {
 
 // recordOwed leaves out what came after its commitment had ended: nobody can be
 // paid for it.
-func recordOwed(w *wallet.Wallet, owed []wallet.Delivery) error {
+func recordOwed(w *wallet.Wallet, owed []payment.Delivery) error {
 	_, err := w.OwedMany(owed)
 	if !errors.Is(err, wallet.ErrFinal) {
 		return err

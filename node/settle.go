@@ -215,7 +215,7 @@ func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swa
 	if err != nil {
 		return a, err
 	}
-	var owed []wallet.Delivery
+	var owed []payment.Delivery
 	layout := t.store.Load().Layout()
 	for i := range layout.Pieces() {
 		if !t.unrecorded.Has(i) {
@@ -224,7 +224,7 @@ func (t *Torrent) attribute(torrent payment.TorrentID, a swarm.Attribution) (swa
 		for k := range layout.Blocks(i) {
 			unit := layout.Unit(layout.Block(i, k))
 			if uint64(len(owed)) < a.Units && !known[unit] {
-				owed = append(owed, wallet.Delivery{Commitment: a.Commitment, Unit: unit})
+				owed = append(owed, payment.Delivery{Commitment: a.Commitment, Unit: unit})
 			}
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"torrente/identity"
 	"torrente/metainfo"
 	"torrente/payment"
+	"torrente/payment/wallet"
 	"torrente/peerwire"
 	"torrente/piece"
 	"torrente/piece/store"
@@ -70,7 +71,7 @@ type Torrent struct {
 	touched   []*conn // to be flushed after the drain
 	newcomers []newcomer
 	limits    peerwire.Limits
-	intakes   []chan swarm.Verification
+	intakes   intakes
 	hashJobs  chan swarm.HashServing
 	checking  atomic.Pointer[Checking]
 	last      atomic.Pointer[swarm.Status] // of the last second
@@ -85,7 +86,8 @@ type Torrent struct {
 	unrecorded *piece.Bitfield
 	// answers are what is told to the Swarm after the effects at hand.
 	answers []func(now time.Time)
-	damaged atomic.Bool // the disk failed: what was verified may be lost
+	links   []wallet.Paid // what record works with
+	damaged atomic.Bool   // the disk failed: what was verified may be lost
 
 	mu     sync.Mutex // guards the following
 	err    error

@@ -1,6 +1,7 @@
 package payment
 
 import (
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -70,6 +71,7 @@ type Book struct {
 type tab struct {
 	leased uint64    // lent to the torrent's swarm, used or not
 	safe   uint64    // leased and owed at most, by the record on disk
+	begun  uint64    // the same by a record that is being written; 0: none is
 	debt   uint64    // served, not paid, and no swarm looks after it
 	doubt  uint64    // leased when this node died: served perhaps
 	ahead  uint64    // paid by them, not served, and no swarm looks after it
@@ -81,7 +83,7 @@ type tab struct {
 func (t *tab) owed() uint64 { return t.debt + t.doubt }
 
 // empty reports whether a tab says nothing, nor does its record on disk.
-func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead+t.safe == 0 }
+func (t *tab) empty() bool { return t.leased+t.owed()+t.ahead+t.safe+t.begun == 0 }
 
 // NewBook returns the book of an account that was never met.
 func NewBook(config BookConfig) *Book {
@@ -144,7 +146,8 @@ func (b *Book) Leased() uint64 {
 // Lease lends up to want units to the torrent's swarm and returns how many.
 // They count as lent until Return, Count or Leave. As long as there is something
 // left of what is kept on disk, a lease grows beyond that by an eighth of it or not
-// at all: each time the swarm waits for the disk.
+// at all, since each time the swarm waits for the disk; and not at all while Extend
+// has more of it written.
 func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 	used := b.Owed() + b.Leased()
 	window := b.Window()
@@ -156,7 +159,7 @@ func (b *Book) Lease(torrent TorrentID, want uint64) uint64 {
 		return 0
 	}
 	granted, kept := min(want, window-used), t.safe-min(t.safe, t.leased+t.owed())
-	if kept > 0 && granted > kept && granted-kept < t.safe/leaseGrowth {
+	if kept > 0 && granted > kept && (granted-kept < t.safe/leaseGrowth || t.begun > 0) {
 		granted = kept
 	}
 	if t.leased+t.owed() == 0 {
@@ -197,15 +200,58 @@ func (b *Book) Unsafe() bool {
 // by one. After a crash what is marked is in doubt.
 func (b *Book) Mark() {
 	b.unsafe = false
-	room := b.Window()
-	room -= min(room, b.Owed()+b.Leased())
+	for torrent, mark := range b.marks() {
+		t := b.tabs[torrent]
+		t.safe, t.begun = mark, 0
+		b.forget(torrent)
+	}
+}
+
+// marks yields what of each torrent is to be written as lent or owed.
+func (b *Book) marks() iter.Seq2[TorrentID, uint64] {
+	return func(yield func(TorrentID, uint64) bool) {
+		room := b.Window()
+		room -= min(room, b.Owed()+b.Leased())
+		for _, torrent := range b.torrents(TorrentID{}) {
+			t := b.tabs[torrent]
+			more := min(t.leased/4+markAhead, room)
+			if t.leased == 0 {
+				more = 0
+			}
+			room -= more
+			if !yield(torrent, t.leased+t.owed()+more) {
+				return
+			}
+		}
+	}
+}
+
+// Extend reports whether the window has grown so far beyond what is kept that a
+// new record is worth its writing: Append gives it. Nobody waits for it: leases
+// grow into it after Kept. There is no Mark meanwhile.
+func (b *Book) Extend() bool {
+	worth := false
+	for torrent, mark := range b.marks() {
+		safe := b.tabs[torrent].safe
+		worth = worth || mark >= safe+max(1, safe/leaseGrowth)
+	}
+	if worth {
+		for torrent, mark := range b.marks() {
+			t := b.tabs[torrent]
+			t.begun = max(t.safe, mark)
+		}
+	}
+	return worth
+}
+
+// Kept tells that the record of Extend is on disk; or not, and will not be.
+func (b *Book) Kept(onDisk bool) {
 	for _, torrent := range b.torrents(TorrentID{}) {
 		t := b.tabs[torrent]
-		more := min(t.leased/4+markAhead, room)
-		if t.leased == 0 {
-			more = 0
+		if onDisk {
+			t.safe = max(t.safe, t.begun)
 		}
-		t.safe, room = t.leased+t.owed()+more, room-more
+		t.begun = 0
 		b.forget(torrent)
 	}
 }
@@ -337,7 +383,7 @@ func (b *Book) Settle(torrent TorrentID, owed uint64) {
 	t.debt += t.doubt - forgiven
 	t.doubt = 0
 	t.ages.pay(forgiven)
-	t.safe -= min(forgiven, t.safe)
+	t.repaid(forgiven)
 	b.unsafe = b.unsafe || forgiven > 0
 	b.tidy(torrent)
 }

@@ -127,8 +127,15 @@ func (t *tab) settle(units uint64) (rest uint64) {
 	t.debt, t.doubt = t.debt-known, t.doubt-doubted
 	t.ages.pay(known + doubted)
 	t.units = newest(t.units, t.debt)
-	t.safe -= min(known+doubted, t.safe) // after a crash the links pay it again
+	t.repaid(known + doubted) // after a crash the links pay it again
 	return units - known - doubted
+}
+
+// repaid lowers what records that are or will be on disk make safe: after a crash
+// so many units of what they say are paid or forgiven once more.
+func (t *tab) repaid(units uint64) {
+	t.safe -= min(units, t.safe)
+	t.begun -= min(units, t.begun)
 }
 
 // Advance lets time pass: credit halves, debts that are too old are written off,

@@ -12,6 +12,7 @@ import (
 type seller struct {
 	book      *Book
 	disk      []byte // the book as it was kept last
+	written   []byte // the book as it is being kept; nil: it is not
 	now       time.Time
 	commits   map[TorrentID]*Commitment
 	links     map[TorrentID]uint32 // deepest link shown
@@ -51,6 +52,7 @@ func (s *seller) window() uint64 {
 }
 
 func (s *seller) pass(now time.Time) {
+	s.land()
 	s.book.Mark() // a node keeps its books every few seconds
 	s.disk = s.book.Append(nil)
 	s.now = now
@@ -133,8 +135,32 @@ func (s *seller) settle(id TorrentID, owed uint64) {
 // keep does what a node does before anybody hears what a book said.
 func (s *seller) keep() {
 	if s.book.Unsafe() {
+		s.land()
 		s.book.Mark()
 		s.disk = s.book.Append(nil)
+	}
+}
+
+// extend begins to keep leases that the window may cover.
+func (s *seller) extend() {
+	if s.land(); s.book.Extend() {
+		s.written = s.book.Append(nil)
+	}
+}
+
+// land ends what extend began.
+func (s *seller) land() {
+	if s.written != nil {
+		s.disk, s.written = s.written, nil
+		s.book.Kept(true)
+	}
+}
+
+// fail has it end with an error of the disk.
+func (s *seller) fail() {
+	if s.written != nil {
+		s.written = nil
+		s.book.Kept(false)
 	}
 }
 
@@ -146,6 +172,10 @@ func (s *seller) crash(t *rapid.T) {
 	}
 	clear(s.swarms)
 	before := s.aheadInTabs()
+	if s.written != nil && rapid.Bool().Draw(t, "in time") {
+		s.disk = s.written
+	}
+	s.written = nil
 	b, err := ParseBook(s.now, s.book.config, s.disk)
 	if err != nil {
 		t.Fatal(err)
@@ -237,6 +267,20 @@ func TestBookLendsNoMoreThanTheWindow(t *testing.T) {
 			"leave":  func(*rapid.T) { s.leave(torrent()) },
 			"hold":   func(*rapid.T) { s.book.Hold(s.now, torrent()) },
 			"crash":  func(t *rapid.T) { s.crash(t) },
+			"extend": func(*rapid.T) { s.extend() },
+			"land":   func(*rapid.T) { s.land() },
+			"grow": func(t *rapid.T) { // and use all of it
+				id, n := torrent(), 16*rapid.Uint32Range(1, 20).Draw(t, "links")
+				s.join(id)
+				s.serve(t, id)
+				s.link(id, s.links[id]+n, s.caps[id]+n)
+				s.extend()
+				s.land()
+				for range 50 {
+					s.serve(t, id)
+				}
+			},
+			"fail":   func(*rapid.T) { s.fail() },
 			"settle": func(t *rapid.T) { s.settle(torrent(), rapid.Uint64Range(0, 9).Draw(t, "owed")) },
 			"wait": func(t *rapid.T) {
 				s.pass(s.now.Add(time.Duration(rapid.Int64Range(0, int64(40*day)).Draw(t, "time"))))

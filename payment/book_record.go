@@ -20,7 +20,7 @@ const bookVersion = 3
 // Append writes the book to b: version u8, them 32, credit u64, halved u64,
 // defaulted u8; resends u8, repeats u64, since u64; the number of commitments u32 and for
 // each its id 32 and index u32; the number of torrents u32 and for each its id
-// 32, leased (what Mark allows), debt, doubt, ahead u64, the number of ages u8
+// 32, leased (what Mark or Extend allows), debt, doubt, ahead u64, the number of ages u8
 // and for each since u64 and units u64, the number of units in debt u32 and for
 // each its number u32. Times are seconds since 1970,
 // 0 for none. Equal books give equal bytes.
@@ -62,8 +62,11 @@ func (t *tab) append(out []byte) []byte {
 	return out
 }
 
-// mark is what is written of a lease: Mark made it somewhat more than it is.
-func (t *tab) mark() uint64 { return max(t.leased, t.safe-min(t.safe, t.owed())) }
+// mark is what is written of a lease: Mark and Extend made it somewhat more than it is.
+func (t *tab) mark() uint64 {
+	safe := max(t.safe, t.begun)
+	return max(t.leased, safe-min(safe, t.owed()))
+}
 
 // ParseBook reads a book that fills data, as a node does that starts at now.
 // The swarms that had leases are gone: what they were lent is in doubt until

@@ -481,3 +481,35 @@ func BenchmarkCount(b *testing.B) {
 		book.Count(today, c, i%MaxLinks, MaxLinks)
 	}
 }
+
+// A lease grows with the window while its record is written, and needs no other
+// record then.
+func TestLeaseGrowsIntoItsRecord(t *testing.T) {
+	b, c := customer(64), promise(film, 0)
+	b.Lease(film, 64)
+	b.Mark()
+	b.Count(today, c, 64, MaxLinks) // a window of 68
+	if b.Extend() {
+		t.Error("4 units more than 64 are written")
+	}
+	b.Count(today, c, 128, MaxLinks) // 72
+	if !b.Extend() || b.Unsafe() {
+		t.Fatal("8 units more than 64 are not")
+	}
+	b.Return(film, 10)
+	if got := b.Lease(film, 64); got != 10 || b.Unsafe() {
+		t.Errorf("lent %d while the record is written, unsafe %v, want the 10 that are kept", got, b.Unsafe())
+	}
+	b.Kept(true)
+	if got := b.Lease(film, 64); got != 8 || b.Unsafe() {
+		t.Errorf("lent %d, unsafe %v, want the 8 that are written by now", got, b.Unsafe())
+	}
+	b.Count(today, c, 384, MaxLinks) // 88
+	if !b.Extend() {
+		t.Fatal("16 units more than 72 are not written")
+	}
+	b.Kept(false)
+	if got := b.Lease(film, 64); got != 16 || !b.Unsafe() {
+		t.Errorf("lent %d, unsafe %v, want 16 that no record has", got, b.Unsafe())
+	}
+}

@@ -321,8 +321,11 @@ func (s *Swarm) affordable(now time.Time, p *peer) int {
 func (s *Swarm) raise(now time.Time, p *peer, left, out uint64) {
 	b := &p.buy
 	cap, all := uint64(b.deal.Cap), uint64(b.deal.Commit.Commitment.Links)
+	if b.raising || cap >= all || b.verified+s.unproven(b) == 0 {
+		return
+	}
 	soon := b.soon(now)
-	if b.raising || cap >= all || b.verified+s.unproven(b) == 0 || left > out+max(cap, soon)/2 {
+	if left > out+max(cap, soon)/2 {
 		return
 	}
 	want := s.unitsLeft()
@@ -429,7 +432,7 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 		return // it was refused, or closed, meanwhile: nobody can be paid
 	}
 	k.verified++
-	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: k.id, Unit: s.layout.Unit(b)})
+	s.owe(k.id, b)
 	if k.verified <= k.links {
 		s.refill(now, p)
 		return // paid ahead
@@ -443,6 +446,11 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 	s.refill(now, p)
 }
 
+// owe has a unit recorded as owed.
+func (s *Swarm) owe(c payment.CommitmentID, b piece.Block) {
+	s.out.Pays.Owed = append(s.out.Pays.Owed, payment.Delivery{Commitment: c, Unit: s.layout.Unit(b)})
+}
+
 // commitment is the one that pays what a peer sends; zero: none.
 func (p *peer) commitment() (id payment.CommitmentID) {
 	if p.buy.deal != nil {
@@ -454,12 +462,12 @@ func (p *peer) commitment() (id payment.CommitmentID) {
 // deliveredBefore counts a unit whose connection has ended since it came: it is
 // owed all the same, and paid on the next one.
 func (s *Swarm) deliveredBefore(now time.Time, b piece.Block) {
-	sent, k := s.contributors[b.Piece].now, int(b.Begin/piece.BlockSize)
+	sent, k := s.sent(b.Piece).now, int(b.Begin/piece.BlockSize)
 	if !s.sold || k >= len(sent) || sent[k].owed == (payment.CommitmentID{}) {
 		return
 	}
 	id := sent[k].owed
-	s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: id, Unit: s.layout.Unit(b)})
+	s.owe(id, b)
 	for _, p := range s.order {
 		if p.buy.deal != nil && p.buy.id == id && !p.dropped {
 			p.buy.verified++

@@ -261,8 +261,8 @@ func TestFalseLeafRowIsItsSendersFault(t *testing.T) {
 	if !g.s.book.banned[from(1).Addr()] || g.s.book.banned[from(2).Addr()] {
 		t.Errorf("banned: %v", g.s.book.banned)
 	}
-	if len(g.s.trees.leaves) != 2 {
-		t.Errorf("the leaves of %d pieces are known, want 2", len(g.s.trees.leaves))
+	if len(g.s.trees.leaves.all) != 2 {
+		t.Errorf("the leaves of %d pieces are known, want 2", len(g.s.trees.leaves.all))
 	}
 }
 
@@ -303,7 +303,7 @@ func TestLeavesOfAPeerWithLittle(t *testing.T) {
 			}
 		}
 	}
-	if n := len(g.s.trees.leaves); n != has.Count() {
+	if n := len(g.s.trees.leaves.all); n != has.Count() {
 		t.Errorf("the leaves of %d pieces are known, want %d", n, has.Count())
 	}
 }

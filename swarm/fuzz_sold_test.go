@@ -421,10 +421,11 @@ func falseOf(d map[int]bool) (wrong []int) {
 }
 
 func (z *fuzzedSale) takePays(e *Pays) {
+	for _, d := range e.Owed {
+		z.owed[d.Commitment]++
+	}
 	for _, r := range e.Record {
 		switch r.Kind {
-		case RecordOwed:
-			z.owed[r.Commitment]++
 		case RecordLink:
 			for _, m := range z.members {
 				if m.commit.ID() == r.Commitment {

@@ -38,7 +38,6 @@ type Record struct {
 	Commitment payment.CommitmentID
 	Claim      payment.Claim       // RecordLink
 	Commit     *peerwire.PayCommit // RecordCommitment
-	Unit       uint32              // RecordOwed: its number in the torrent
 	Index      uint32              // RecordReleased: the deepest link that was sent
 }
 
@@ -49,7 +48,6 @@ type RecordKind uint8
 const (
 	RecordCommitment RecordKind = iota // we were given a commitment: fsync, once the ledger has registered it
 	RecordLink                         // we were given a link: write
-	RecordOwed                         // a unit came and is right: write
 	RecordReleased                     // we send a link: no hurry, the seller shows it to us
 )
 
@@ -122,6 +120,9 @@ type Ending struct {
 // Pays is what a Swarm wants done about payment.
 type Pays struct {
 	Record []Record
+	// Owed are units that came and are right. Each is written (section 6) before
+	// anything says that we have it.
+	Owed   []payment.Delivery
 	Meet   []Loan // Met follows
 	Resume []Resume
 	Count  []Count
@@ -143,7 +144,7 @@ type Pays struct {
 
 func (p *Pays) reset() {
 	*p = Pays{
-		Record: p.Record[:0], Meet: p.Meet[:0], Resume: p.Resume[:0], Count: p.Count[:0], Lend: p.Lend[:0],
+		Record: p.Record[:0], Owed: p.Owed[:0], Meet: p.Meet[:0], Resume: p.Resume[:0], Count: p.Count[:0], Lend: p.Lend[:0],
 		Return: p.Return[:0], Hold: p.Hold[:0], Leave: p.Leave[:0], Close: p.Close[:0], Buy: p.Buy[:0],
 		Raise: p.Raise[:0], Attribute: p.Attribute[:0], Released: p.Released[:0], Watch: p.Watch[:0],
 	}

@@ -85,11 +85,12 @@ func (z *citizen) book(a payment.Account) *payment.Book {
 // performPays does what package node does with its Books and its wallet.
 func (z *citizen) performPays(e *Pays) {
 	torrent := payment.TorrentID(z.content.torrent.Info.ID())
+	for _, d := range e.Owed {
+		z.owed++
+		z.wallet.owed[d.Commitment]++
+	}
 	for _, r := range e.Record {
 		switch r.Kind {
-		case RecordOwed:
-			z.owed++
-			z.wallet.owed[r.Commitment]++
 		case RecordCommitment:
 			z.wallet.claims[r.Commitment] = &Kept{Commitment: r.Commit.Commitment, Best: r.Commit.Commitment.Start()}
 		case RecordReleased:

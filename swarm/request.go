@@ -26,6 +26,17 @@ const (
 // and, after the piece failed, who sent those of the failed copy.
 type contributors struct{ now, failed []contributor }
 
+// nobody contributed to a piece that is not begun.
+var nobody contributors
+
+// sent tells who contributed to a piece.
+func (s *Swarm) sent(index uint32) *contributors {
+	if c, ok := s.contributors.get(index); ok {
+		return c
+	}
+	return &nobody
+}
+
 // contributor is a peer and its address, by which it is banned if it has left.
 type contributor struct {
 	id   PeerID
@@ -193,10 +204,13 @@ func (s *Swarm) checkSnub(now time.Time, p *peer) {
 
 // contributed remembers who sent a block until its piece is verified.
 func (s *Swarm) contributed(p *peer, b piece.Block) {
-	c := s.contributors[b.Piece]
+	c := s.sent(b.Piece)
+	if c == &nobody {
+		c = new(contributors)
+		s.contributors.put(b.Piece, c)
+	}
 	if c.now == nil {
 		c.now = make([]contributor, s.layout.Blocks(int(b.Piece)))
-		s.contributors[b.Piece] = c
 	}
 	c.now[b.Begin/piece.BlockSize] = contributor{p.id, p.about.Addr.Addr(), p.commitment()}
 }
@@ -231,11 +245,11 @@ func (s *Swarm) Verified(now time.Time, v Verdict) {
 		if p := s.sender(v.Block); p != nil {
 			s.spoiledUnit(p)
 		}
-		s.blame(s.contributors[index].now, []int{int(v.Block.Begin / piece.BlockSize)})
+		s.blame(s.sent(index).now, []int{int(v.Block.Begin / piece.BlockSize)})
 		s.refillAll(now)
 	case v.Whole && v.Good:
-		s.blame(s.contributors[index].failed, v.False)
-		delete(s.contributors, index)
+		s.blame(s.sent(index).failed, v.False)
+		s.contributors.delete(index)
 		s.trees.verified(index)
 		s.trees.ahead(s) // the next leaves are wanted before the next tick
 		s.trees.ask(s, now)
@@ -247,7 +261,7 @@ func (s *Swarm) Verified(now time.Time, v Verdict) {
 
 // sender is who sent a block of an unverified piece, if still there.
 func (s *Swarm) sender(b piece.Block) *peer {
-	c := s.contributors[b.Piece].now
+	c := s.sent(b.Piece).now
 	if k := int(b.Begin / piece.BlockSize); k < len(c) {
 		return s.peers[c[k].id]
 	}
@@ -257,7 +271,7 @@ func (s *Swarm) sender(b piece.Block) *peer {
 // failedPiece starts a piece again. If one peer sent all of it, that peer is
 // to blame; else a good copy will tell.
 func (s *Swarm) failedPiece(now time.Time, index uint32) {
-	c := s.contributors[index]
+	c := s.sent(index)
 	s.totals.Wasted += s.layout.Size(int(index))
 	s.picker.Failed(int(index))
 	one := len(c.now) > 0 && !slices.ContainsFunc(c.now, func(x contributor) bool { return !s.sameSender(x, c.now[0]) })
@@ -268,7 +282,7 @@ func (s *Swarm) failedPiece(now time.Time, index uint32) {
 			s.drop(p, errFalseData)
 		}
 	}
-	s.contributors[index] = contributors{failed: c.now}
+	s.contributors.put(index, &contributors{failed: c.now})
 	if s.anyV2() {
 		s.trees.failed[index] = now
 	}

@@ -62,7 +62,7 @@ type Swarm struct {
 	// hashJobs are the hash requests being answered.
 	hashJobs int
 
-	contributors map[uint32]contributors
+	contributors byPiece[*contributors]
 	// disputed are the units of pieces that were false, by commitment, as long as
 	// it is not known by whose fault.
 	disputed map[payment.CommitmentID]uint64
@@ -116,7 +116,7 @@ func New(cfg Config) *Swarm {
 		cfg.PerAddress = 8
 	}
 	s := &Swarm{
-		cfg: cfg, peers: map[PeerID]*peer{}, contributors: map[uint32]contributors{}, disputed: map[payment.CommitmentID]uint64{},
+		cfg: cfg, peers: map[PeerID]*peer{}, contributors: newByPiece[*contributors](), disputed: map[payment.CommitmentID]uint64{},
 		choker: choker.New(cfg.Slots, cfg.Seed), book: newAddressBook(),
 	}
 	if cfg.Info != nil {

@@ -40,7 +40,7 @@ type trees struct {
 	files  []treeFile
 	byRoot map[[32]byte]int // index in files; of equal ones the first
 	layers map[[32]byte][]byte
-	leaves map[uint32][]byte    // proven, by piece
+	leaves byPiece[[]byte]      // proven
 	strict bool                 // no block is asked for whose leaf is unknown
 	failed map[uint32]time.Time // when pieces failed that need leaves since
 
@@ -77,7 +77,7 @@ type want struct {
 
 func newTrees(info *metainfo.Info, layers map[[32]byte][]byte, strict bool) trees {
 	t := trees{
-		info: info, strict: strict && info.HasV2, layers: map[[32]byte][]byte{}, leaves: map[uint32][]byte{},
+		info: info, strict: strict && info.HasV2, layers: map[[32]byte][]byte{}, leaves: newByPiece[[]byte](),
 		failed: map[uint32]time.Time{}, byRoot: map[[32]byte]int{}, rows: map[uint32]*partialRows{}, wants: map[peerwire.HashRange]*want{},
 	}
 	if !info.HasV2 {
@@ -167,7 +167,7 @@ func (t *trees) root(index uint32) (root [32]byte, height int, ok bool) {
 // ready reports whether the blocks of a piece can be judged, and so may be
 // asked for. A hybrid that is free can be judged by its v1 hashes alone.
 func (t *trees) ready(index int) bool {
-	if len(t.files) == 0 {
+	if len(t.files) == 0 || t.leaves.has(uint32(index)) {
 		return true
 	}
 	_, height, known := t.root(uint32(index))
@@ -177,18 +177,21 @@ func (t *trees) ready(index int) bool {
 	case height == 0 || !t.needsLeaves(uint32(index)):
 		return true
 	}
-	return t.leaves[uint32(index)] != nil
+	return false
 }
 
 // needsLeaves reports whether a piece is not asked for without its leaves.
 func (t *trees) needsLeaves(index uint32) bool {
+	if t.strict || len(t.failed) == 0 {
+		return t.strict
+	}
 	_, failed := t.failed[index]
-	return t.strict || failed
+	return failed
 }
 
 // leaf is the proven hash of a block, or nil.
 func (t *trees) leaf(b piece.Block) *[32]byte {
-	if row := t.leaves[b.Piece]; row != nil {
+	if row, known := t.leaves.get(b.Piece); known {
 		return (*[32]byte)(row[b.Begin/piece.BlockSize*sha256.Size:])
 	}
 	return nil
@@ -198,8 +201,11 @@ func (t *trees) leaf(b piece.Block) *[32]byte {
 // rows that each prove themselves. What lies behind the end of the file is zero
 // (BEP 52), and is not asked for.
 func (t *trees) needLeaves(index uint32) {
+	if t.leaves.has(index) {
+		return
+	}
 	_, height, known := t.root(index)
-	if !known || height == 0 || t.leaves[index] != nil {
+	if !known || height == 0 {
 		return
 	}
 	f := t.fileOf(index)
@@ -219,7 +225,7 @@ func (t *trees) needLeaves(index uint32) {
 
 // verified forgets the leaves of a piece that is complete.
 func (t *trees) verified(index uint32) {
-	delete(t.leaves, index)
+	t.leaves.delete(index)
 	delete(t.rows, index)
 	delete(t.failed, index)
 }
@@ -269,7 +275,7 @@ func (t *trees) advance(s *Swarm, now time.Time) {
 // connected can tell these, or nobody does: a good copy tells as well.
 func (t *trees) relent(s *Swarm, now time.Time) {
 	for _, index := range slices.Sorted(maps.Keys(t.failed)) {
-		if now.Sub(t.failed[index]) > leavesPatience || t.leaves[index] == nil && !s.tellsLeaves(now, index) {
+		if now.Sub(t.failed[index]) > leavesPatience || !t.leaves.has(index) && !s.tellsLeaves(now, index) {
 			delete(t.failed, index)
 		}
 	}
@@ -303,7 +309,7 @@ func (t *trees) ahead(s *Swarm) {
 	next := s.picker.Next(room, t.reach)
 	lacking, soon := 0, false
 	for i, index := range next {
-		if t.needsLeaves(index) && t.leaves[index] == nil {
+		if t.needsLeaves(index) && !t.leaves.has(index) {
 			lacking++
 			soon = soon || i < (len(next)+1)/2
 		}
@@ -394,7 +400,7 @@ func (s *Swarm) onHashes(now time.Time, p *peer, m *peerwire.Message) error {
 	err := t.accept(s, w, m.Data)
 	switch {
 	case s.picker == nil:
-	case w.leaf && t.leaves[w.piece] != nil:
+	case w.leaf && t.leaves.has(w.piece):
 		s.picker.Prepared(int(w.piece))
 	default:
 		s.picker.Changed()
@@ -509,7 +515,7 @@ func (t *trees) joinRows(w *want, row []byte, at, size int) {
 	part.have[w.r.Index] = true
 	if part.missing--; part.missing == 0 {
 		delete(t.rows, w.piece)
-		t.leaves[w.piece] = part.data
+		t.leaves.put(w.piece, part.data)
 	}
 }
 

@@ -61,7 +61,7 @@ func (s *Swarm) unproven(b *purchase) uint64 {
 // judgedPiece counts the units of a piece that is right; those of one that is
 // false are disputed.
 func (s *Swarm) judgedPiece(now time.Time, v Verdict) {
-	c := s.contributors[v.Block.Piece]
+	c := s.sent(v.Block.Piece)
 	switch {
 	case v.Whole && v.Good:
 		for k, from := range c.now {
@@ -108,7 +108,7 @@ func (s *Swarm) deliveredBy(now time.Time, from contributor, b piece.Block) {
 	case p != nil:
 		s.deliveredUnit(now, p, b)
 	case from.owed != payment.CommitmentID{}:
-		s.out.Pays.Record = append(s.out.Pays.Record, Record{Kind: RecordOwed, Commitment: from.owed, Unit: s.layout.Unit(b)})
+		s.owe(from.owed, b)
 	}
 }
 
@@ -144,7 +144,7 @@ func (s *Swarm) receivedOn(p *peer) (n uint64) {
 		return 0
 	}
 	for i := range s.layout.Pieces() {
-		for _, from := range s.contributors[uint32(i)].now {
+		for _, from := range s.sent(uint32(i)).now {
 			if from.owed == p.buy.id {
 				n++
 			}

@@ -281,7 +281,7 @@ func TestResumedDealOfV1(t *testing.T) {
 		commit := payment.Commitment{Chain: payment.ChainID{1}, Root: chain.Root(), Links: 1000}
 		id = commit.ID()
 		for i := range k.received {
-			s.contributors[7] = contributors{now: append(s.contributors[7].now, contributor{id: PeerID(50 + i), owed: id})}
+			s.contributors.put(7, &contributors{now: append(s.sent(7).now, contributor{id: PeerID(50 + i), owed: id})})
 		}
 		d := &Deal{Links: chain, Cap: 100, Resumed: true, Owed: k.owed, Index: k.index}
 		d.Commit.Commitment = commit

@@ -19,6 +19,7 @@ type disk struct {
 	at    string // the folder
 	files string // where the files are that hold the file system
 	cuts  int
+	on    bool // it is mounted
 }
 
 const (
@@ -66,6 +67,7 @@ func (d *disk) tool(name string, args ...string) {
 func (d *disk) mount() {
 	d.t.Helper()
 	d.tool("mount", "-t", "ext4", "-o", "loop,noatime,commit=3000", d.image(), d.at)
+	d.on = true
 	if err := os.WriteFile(d.boot(), []byte(rand.Text()+"\n"), 0o400); err != nil {
 		d.t.Fatal(err)
 	}
@@ -75,6 +77,10 @@ func (d *disk) boot() string { return filepath.Join(d.files, fmt.Sprintf("boot-%
 
 // unmount does so also while a process looks into the folder.
 func (d *disk) unmount() {
+	if !d.on {
+		return
+	}
+	d.on = false
 	if out, err := exec.Command("umount", d.at).CombinedOutput(); err != nil {
 		out2, err2 := exec.Command("umount", "-l", d.at).CombinedOutput()
 		d.t.Errorf("%v %s", errors.Join(err, err2), append(out, out2...))

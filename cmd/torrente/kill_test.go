@@ -335,6 +335,9 @@ func (f *fair) newRound() *round {
 	r := &round{fair: f, name: fmt.Sprintf("goods-%d", f.rounds), v1: f.rounds%3 == 0, memory: newMemory()}
 	f.buyer.home = fmt.Sprintf("buyer-%d", f.rounds)
 	if f.buyer.disk != nil {
+		if f.buyer.disk != f.seller.disk {
+			f.buyer.disk.unmount() // of the last round
+		}
 		f.buyer.disk = newDisk(f, f.buyer.home)
 	}
 	f.enter(f.buyer.home)

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // foundOnDisks begins the federation with its folder, and those of all members,
 // on disks that lose power; and has them lose it at once when they were made.
@@ -89,9 +92,7 @@ const roundSaves = 20
 // what it had synced: all that it answered is there.
 func (r *round) bankDies() {
 	r.t.Helper()
-	if _ = r.bank.last.cmd.Process.Kill(); !r.bank.last.over() {
-		r.bank.kills++ // at no failpoint
-	}
+	r.endBank()
 	r.kills++
 	r.cut.cuts++
 	r.bank.disk.cut(func() {})
@@ -99,6 +100,19 @@ func (r *round) bankDies() {
 		r.t.Fatalf("the federation does not begin again:\n%s", r.bank.last.said())
 	}
 	r.checkSavings()
+}
+
+// endBank ends a federation. One that is to die at a certain point and has not
+// is interrupted: some are met only by those who shut down.
+func (r *round) endBank() {
+	r.t.Helper()
+	if strings.Contains(r.bank.last.plan, "@") {
+		r.bank.last.stop()
+		return
+	}
+	if _ = r.bank.last.cmd.Process.Kill(); !r.bank.last.over() {
+		r.bank.kills++ // at no failpoint
+	}
 }
 
 func (f *fair) checkSavings() {

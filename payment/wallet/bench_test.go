@@ -68,9 +68,9 @@ func BenchmarkOwed16(b *testing.B) {
 	w := opened(b, b.TempDir(), Config{Account: payment.Account{1}, Ledger: payment.LedgerID{2}})
 	c := longChain(0, true)
 	ok(b, w.Reserve(Reservation{Openings: []Opening{openingOf(c, 9)}}))
-	batch := make([]Delivery, 16)
+	batch := make([]payment.Delivery, 16)
 	for i := range batch {
-		batch[i] = Delivery{c.ID(), uint32(i)}
+		batch[i] = payment.Delivery{Commitment: c.ID(), Unit: uint32(i)}
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -95,12 +95,12 @@ func BenchmarkSaveBook(b *testing.B) {
 func BenchmarkOpenFull(b *testing.B) {
 	dir := b.TempDir()
 	w := opened(b, dir, testConfig())
-	var batch []Delivery
+	var batch []payment.Delivery
 	for n := range 50 {
 		c := longChain(n, true)
 		ok(b, w.Reserve(Reservation{Openings: []Opening{openingOf(c, 9)}}))
 		for i := range (foldBytes - headerBytes) / owedBytes / 50 {
-			batch = append(batch, Delivery{c.ID(), uint32(50*i + n)})
+			batch = append(batch, payment.Delivery{Commitment: c.ID(), Unit: uint32(50*i + n)})
 		}
 	}
 	must[int](b)(w.OwedMany(batch))

@@ -191,10 +191,10 @@ func (m *machine) owe(r *rapid.T) {
 	if !found {
 		return
 	}
-	var batch []Delivery
+	var batch []payment.Delivery
 	fresh := 0
 	for _, unit := range rapid.SliceOfN(rapid.Uint32Range(0, 3*chunkUnits), 1, 5).Draw(r, "units") {
-		batch = append(batch, Delivery{c.ID(), unit})
+		batch = append(batch, payment.Delivery{Commitment: c.ID(), Unit: unit})
 		if !m.now.owed[n][unit] {
 			m.now.owed[n][unit] = true
 			fresh++

@@ -89,54 +89,58 @@ func (o *opening) owe(unit uint32) bool {
 	return true
 }
 
-// Delivery is a unit that came and is right, and the commitment that pays it.
-// Unit is its number in the torrent.
-type Delivery struct {
-	Commitment payment.CommitmentID
-	Unit       uint32
-}
-
 // Owed keeps that a unit is owed on a commitment, before the unit counts as
 // verified. Each is owed once (P3): it reports false if it was already. When it
 // returns the record survives the death of the process, not the loss of power.
 // The errors are ErrUnknown, ErrFinal, and those of the disk.
 func (w *Wallet) Owed(id payment.CommitmentID, unit uint32) (bool, error) {
-	one := [1]Delivery{{id, unit}}
+	one := [1]payment.Delivery{{Commitment: id, Unit: unit}}
 	n, err := w.OwedMany(one[:])
 	return n == 1, err
 }
 
 // OwedMany is Owed for a batch, with one write, and returns how many were new.
 // After an error none of them is kept.
-func (w *Wallet) OwedMany(batch []Delivery) (fresh int, err error) {
+func (w *Wallet) OwedMany(batch []payment.Delivery) (fresh int, err error) {
 	b := &w.bought
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.log.begin()
-	for i := range batch {
-		d := &batch[i]
-		o := b.openings[d.Commitment]
-		if o == nil {
-			return 0, fmt.Errorf("%w: %s", ErrUnknown, d.Commitment)
+	if err := b.eachOwed(batch, func(o *opening, unit uint32) {
+		if !o.units.has(unit) {
+			b.log.addOwed((*[32]byte)(&o.id), unit)
 		}
-		if o.Ended {
-			return 0, fmt.Errorf("%w: %s", ErrFinal, d.Commitment)
-		}
-		if !o.units.has(d.Unit) {
-			b.log.addOwed((*[32]byte)(&d.Commitment), d.Unit)
-		}
+	}); err != nil {
+		return 0, err
 	}
 	failpoint.Hit("wallet.owed.write")
 	if err := b.log.commit(); err != nil {
 		return 0, err
 	}
 	failpoint.Hit("wallet.owed.written")
-	for i := range batch {
-		if b.openings[batch[i].Commitment].owe(batch[i].Unit) {
+	return fresh, b.eachOwed(batch, func(o *opening, unit uint32) {
+		if o.owe(unit) {
 			fresh++
 		}
+	})
+}
+
+// eachOwed looks up the openings of a batch, most of which are the same.
+func (b *bought) eachOwed(batch []payment.Delivery, do func(o *opening, unit uint32)) error {
+	var o *opening
+	for i := range batch {
+		d := &batch[i]
+		if o == nil || o.id != d.Commitment {
+			if o = b.openings[d.Commitment]; o == nil {
+				return fmt.Errorf("%w: %s", ErrUnknown, d.Commitment)
+			}
+		}
+		if o.Ended {
+			return fmt.Errorf("%w: %s", ErrFinal, d.Commitment)
+		}
+		do(o, d.Unit)
 	}
-	return fresh, nil
+	return nil
 }
 
 // OwedUnits returns the units owed on a commitment, ended or not, in rising

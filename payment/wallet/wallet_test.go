@@ -45,7 +45,7 @@ func TestPayer(t *testing.T) {
 	for _, unit := range []uint32{7, 4096, 7, 1<<32 - 1, 0, 63, 64} {
 		must[bool](t)(w.Owed(c0.ID(), unit))
 	}
-	if n, err := w.OwedMany([]Delivery{{c1.ID(), 5}, {c1.ID(), 5}, {c0.ID(), 7}, {c0.ID(), 8}}); n != 2 || err != nil {
+	if n, err := w.OwedMany([]payment.Delivery{owe(c1, 5), owe(c1, 5), owe(c0, 7), owe(c0, 8)}); n != 2 || err != nil {
 		t.Errorf("%d new, %v", n, err)
 	}
 	if fresh, err := w.Owed(c1.ID(), 5); fresh || err != nil {
@@ -286,7 +286,7 @@ func TestRefusals(t *testing.T) {
 	if err := w.Links([]Paid{{in.ID(), linkOf(in, 20)}, {unknown, linkOf(in, 1)}}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("batch: %v", err)
 	}
-	if _, err := w.OwedMany([]Delivery{{out.ID(), 1}, {unknown, 1}}); !errors.Is(err, ErrUnknown) {
+	if _, err := w.OwedMany([]payment.Delivery{{Commitment: out.ID(), Unit: 1}, {Commitment: unknown, Unit: 1}}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("batch: %v", err)
 	}
 	c, _ := w.Claim(in.ID())
@@ -431,4 +431,8 @@ func TestTogether(t *testing.T) {
 	if o, _ := w.Opening(out.ID()); o.Released != testLinks {
 		t.Errorf("released %d", o.Released)
 	}
+}
+
+func owe(c *payment.Commitment, unit uint32) payment.Delivery {
+	return payment.Delivery{Commitment: c.ID(), Unit: unit}
 }

@@ -77,6 +77,7 @@ type draft struct {
 	missing int
 	leaves  []byte         // v2: the SHA-256 of every block, one behind the other
 	leafed  []bool         // v2: which of them are known
+	proven  int            // v2: blocks that had the leaf hashes that were proven
 	sha     hash.Hash      // v1, over the first next blocks
 	next    int            // block
 	early   map[int][]byte // held blocks beyond next
@@ -166,6 +167,9 @@ func (in *Intake) write(run []taken) bool {
 			d.written[k] = true
 			d.missing--
 			t.last = d.missing == 0
+			if t.Leaf != nil {
+				d.proven++
+			}
 		}
 		if !t.last {
 			in.outcomes = append(in.outcomes, Outcome{Block: t.Block, Proven: t.Leaf != nil, OK: err == nil, Err: err})

@@ -14,10 +14,12 @@ import (
 // leafFile keeps the leaf hashes of a v2 torrent's pieces on disk: 32 bytes a
 // block, at the place of the block in the piece space; zeros where unknown. It
 // only saves hashing: a row that does not lead to its piece's hash is made
-// anew from the data.
+// anew from the data. That is found out once in a run, when a row is written or
+// read first.
 type leafFile struct {
-	mu   sync.Mutex // guards the following
-	file *os.File   // nil: not kept
+	mu    sync.Mutex // guards the following
+	file  *os.File   // nil: not kept
+	known *piece.Bitfield
 }
 
 // KeepLeaves makes the store keep leaf hashes in the file at path, so that hash
@@ -32,7 +34,10 @@ func (s *Store) KeepLeaves(path string) error {
 	}
 	s.leaves.mu.Lock()
 	defer s.leaves.mu.Unlock()
-	s.leaves.file = f
+	if s.leaves.file != nil {
+		s.leaves.file.Close()
+	}
+	s.leaves.file, s.leaves.known = f, piece.NewBitfield(s.layout.Pieces())
 	return nil
 }
 
@@ -45,10 +50,20 @@ func (l *leafFile) close() {
 	}
 }
 
-func (l *leafFile) handle() *os.File {
+// row is the file, and whether the row of a piece is known to be right there.
+func (l *leafFile) row(index int) (f *os.File, known bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.file
+	return l.file, l.file != nil && l.known.Has(index)
+}
+
+// right notes that the row of a piece is in the file.
+func (l *leafFile) right(index int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known != nil {
+		l.known.Set(index)
+	}
 }
 
 // leafOffset is where the row of a piece begins in the leaf file.
@@ -59,8 +74,12 @@ func (s *Store) leafOffset(index int) int64 {
 // putLeaves keeps the row of a verified piece. The file only saves work, so
 // that an error is no more than a miss later.
 func (s *Store) putLeaves(index int, row []byte) {
-	if f := s.leaves.handle(); f != nil {
-		_, _ = f.WriteAt(row, s.leafOffset(index))
+	f, _ := s.leaves.row(index)
+	if f == nil {
+		return
+	}
+	if _, err := f.WriteAt(row, s.leafOffset(index)); err == nil {
+		s.leaves.right(index)
 	}
 }
 
@@ -71,8 +90,9 @@ var ErrChanged = errors.New("the data has changed on disk")
 // from the leaf file or else from the data.
 func (s *Store) Leaves(index int) ([]byte, error) {
 	row := make([]byte, s.layout.Blocks(index)*sha256.Size)
-	if f := s.leaves.handle(); f != nil {
-		if _, err := f.ReadAt(row, s.leafOffset(index)); err == nil && s.rowMatches(index, row) {
+	if f, known := s.leaves.row(index); f != nil {
+		if _, err := f.ReadAt(row, s.leafOffset(index)); err == nil && (known || s.rowMatches(index, row)) {
+			s.leaves.right(index)
 			return row, nil
 		}
 	}
@@ -161,6 +181,9 @@ func (s *Store) leafRow(f *metainfo.File, r metainfo.Range, height int) ([]byte,
 	row, err := s.Leaves(int(f.Offset/s.info.PieceLength) + k)
 	if err != nil {
 		return nil, err
+	}
+	if r.ProofLayers == 0 && len(row) == r.Length*sha256.Size {
+		return row, nil // all of a piece, which needs no proof
 	}
 	whole := make([]byte, sha256.Size<<height) // zeros behind the last block (BEP 52)
 	copy(whole, row)
