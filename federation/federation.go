@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"torrente/identity"
-	"torrente/payment/ledger"
 )
 
 // Config is how a federation is opened.
 type Config struct {
 	Dir      string
 	Password func() ([]byte, error) // asked when the folder is free and keys have to be opened
+	Profile  string                 // instead of the connection profile of the settings; empty: that one
 	Now      func() time.Time
 	Log      *slog.Logger
 }
@@ -30,7 +30,8 @@ type Federation struct {
 	log      *slog.Logger
 	release  func()
 	password []byte // seals the keys of further roots
-	books    *ledger.Embedded
+	books    books
+	genesis  []byte // the document that the ledger begins with
 	registry *registry
 	sold     *sold
 	bounds   bounds
@@ -55,7 +56,7 @@ func Open(cfg Config) (*Federation, error) {
 		return nil, err
 	}
 	f := &Federation{dir: d, now: cfg.Now, log: cfg.Log, release: release, sold: newSold(), bounds: usualBounds}
-	if err := f.open(cfg.Password); err != nil {
+	if err := f.open(cfg.Profile, cfg.Password); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -77,8 +78,11 @@ func Operate(ctx context.Context, cfg Config) (Operator, error) {
 	return nil, err
 }
 
-func (f *Federation) open(password func() ([]byte, error)) (err error) {
+func (f *Federation) open(profile string, password func() ([]byte, error)) (err error) {
 	if f.settings, err = f.dir.readSettings(); err != nil {
+		return err
+	}
+	if err := f.settings.follow(profile); err != nil {
 		return err
 	}
 	if f.password, err = password(); err != nil {
@@ -93,7 +97,7 @@ func (f *Federation) open(password func() ([]byte, error)) (err error) {
 	if f.registry, err = openRegistry(f.dir.path(registryFile)); err != nil {
 		return err
 	}
-	if f.books, err = ledger.Open(f.dir.path(ledgerFolder), ledger.Config{Now: f.now, Log: f.log}); err != nil {
+	if err := f.openBooks(context.Background()); err != nil {
 		return err
 	}
 	if err := f.refresh(context.Background()); err != nil {

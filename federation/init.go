@@ -30,6 +30,7 @@ type InitConfig struct {
 	Mints    []contract.Mint
 	Cost     identity.Cost // of sealing
 	Now      time.Time
+	Profile  string // see settings; empty: the ledger is embedded
 }
 
 // Facts are what Init made.
@@ -44,7 +45,8 @@ type Facts struct {
 }
 
 // Init makes the folder of a federation: the authority, the administrator, and
-// a ledger that holds the genesis document alone. It is made beside its place
+// a ledger that holds the genesis document alone, or that document alone if the
+// ledger is on Fabric. It is made beside its place
 // and moved there whole. The error is ErrExists if something is there.
 func Init(cfg InitConfig) (*Facts, error) {
 	if cfg.URL != "" {
@@ -105,15 +107,24 @@ func (d folder) fill(cfg *InitConfig) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ledger.Create(d.path(ledgerFolder), document); err != nil {
+	if err := d.begin(cfg, document); err != nil {
 		return nil, err
 	}
-	err = d.writeJSON(settingsFile, settings{MSP: cfg.Name, URL: cfg.URL, Cost: cfg.Cost}, 0o600)
+	err = d.writeJSON(settingsFile, settings{MSP: cfg.Name, URL: cfg.URL, Cost: cfg.Cost, Profile: cfg.Profile}, 0o600)
 	minted, _ := g.Minted() // Encode has checked that it fits
 	return &Facts{
 		Name: cfg.Name, Dir: cfg.Dir, Ledger: contract.GenesisID(document), Administrator: admin,
 		Treasury: cfg.Treasury, Minted: minted, Root: hexOf(fingerprint(a.Root())),
 	}, err
+}
+
+// begin makes the embedded ledger, or writes down what one on Fabric is to begin
+// with.
+func (d folder) begin(cfg *InitConfig, document []byte) error {
+	if cfg.Profile == "" {
+		return ledger.Create(d.path(ledgerFolder), document)
+	}
+	return d.write(genesisFile, document, 0o600)
 }
 
 // makeAdministrator makes the key that signs for the federation and owns its

@@ -15,6 +15,7 @@ import (
 // and never changed.
 type standing struct {
 	trust       *identity.Trust
+	creators    *identity.Trust // with those that are revoked
 	authorities []contract.Root
 	revoked     []contract.Revocation
 	ledger      contract.LedgerInfo
@@ -35,6 +36,9 @@ func (f *Federation) refresh(ctx context.Context) error {
 		return err
 	}
 	if s.trust, err = remote.TrustOf(s.authorities, s.revoked); err != nil {
+		return err
+	}
+	if s.creators, err = remote.TrustOf(s.authorities, nil); err != nil {
 		return err
 	}
 	answer, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryLedger})
@@ -100,10 +104,20 @@ func (f *Federation) directory() *remote.Directory {
 	f.mu.Unlock()
 	d := &remote.Directory{
 		Name: s.ledger.Name, MSP: f.settings.MSP, URL: at.Portal, Tracker: at.Tracker, MemberTracker: at.MemberTracker,
-		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.books.Genesis(), Price: s.ledger.Price, Epoch: s.ledger.Epoch,
+		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.genesis, Price: s.ledger.Price, Epoch: s.ledger.Epoch,
 	}
 	d.Complete()
 	return d
+}
+
+// movesStanding reports whether an event tells of a change in whom the ledger
+// trusts, or in its price.
+func movesStanding(e payment.LedgerEvent) bool {
+	switch e.Kind {
+	case payment.EventRoots, payment.EventRevoked, payment.EventReinstated, payment.EventPrice:
+		return true
+	}
+	return false
 }
 
 // changesStanding reports whether a call changes whom the ledger trusts.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -119,18 +120,24 @@ func (s *sold) add(r *registry, height uint64, hashes [][20]byte) error {
 func (f *Federation) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	height := f.books.Status().Height
+	answer, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	if err != nil {
+		return err
+	}
+	height := answer.Ledger.Height
 	if f.sold.reached() >= height {
 		return nil
 	}
-	return f.followTorrents(ctx, func() bool { return f.sold.reached() < height })
+	return f.follow(ctx, func() bool { return f.sold.reached() < height })
 }
 
-// followTorrents notes the torrents that are registered, until more says no.
-func (f *Federation) followTorrents(ctx context.Context, more func() bool) error {
+// follow notes what the ledger's blocks change, until more says no: torrents that
+// are registered, and, since others may have portals to the same ledger, whom it
+// trusts and its price.
+func (f *Federation) follow(ctx context.Context, more func() bool) error {
 	for b, err := range f.books.Events(ctx, f.sold.reached()+1) {
 		if err == nil {
-			err = f.noteTorrents(ctx, b)
+			err = f.noteBlock(ctx, b)
 		}
 		if err != nil {
 			return fmt.Errorf("follow the ledger: %w", err)
@@ -142,7 +149,12 @@ func (f *Federation) followTorrents(ctx context.Context, more func() bool) error
 	return nil
 }
 
-func (f *Federation) noteTorrents(ctx context.Context, b ledger.Block) error {
+func (f *Federation) noteBlock(ctx context.Context, b ledger.Block) error {
+	if slices.ContainsFunc(b.Events, movesStanding) {
+		if err := f.refresh(ctx); err != nil {
+			return err
+		}
+	}
 	var hashes [][20]byte
 	for _, e := range b.Events {
 		if e.Kind != payment.EventTorrent {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ type initFlags struct {
 	name, url, cost string
 	price, treasury uint64
 	mints           []string
+	ledger, profile string
 	asJSON          bool
 }
 
@@ -38,6 +40,8 @@ func newFederationInit(std stdio) *cobra.Command {
 	s.Uint64Var(&f.treasury, "treasury", 0, "the coins that the treasury begins with")
 	s.StringArrayVar(&f.mints, "mint", nil, "ACCOUNT=COINS: the coins that an account begins with (may be repeated)")
 	s.BoolVar(&f.asJSON, "json", false, "print one JSON object")
+	s.StringVar(&f.ledger, "ledger", "embedded", "where the ledger is: embedded, or fabric")
+	s.StringVar(&f.profile, "profile", "", "with --ledger fabric: the connection profile, which need not be there yet")
 	costFlag(c, &f.cost)
 	return c
 }
@@ -110,6 +114,9 @@ func (f *initFlags) config(c *cobra.Command) (cfg federation.InitConfig, err err
 	if cfg.Cost, err = parseCost(f.cost); err != nil {
 		return cfg, err
 	}
+	if cfg.Profile, err = profileOf(f.ledger, f.profile); err != nil {
+		return cfg, usageError{fmt.Errorf("federation init: %w", err)}
+	}
 	for _, s := range f.mints {
 		m, err := parseMint(s)
 		if err != nil {
@@ -118,6 +125,22 @@ func (f *initFlags) config(c *cobra.Command) (cfg federation.InitConfig, err err
 		cfg.Mints = append(cfg.Mints, m)
 	}
 	return cfg, nil
+}
+
+// profileOf is the absolute path of the connection profile, or nothing for an
+// embedded ledger.
+func profileOf(ledger, profile string) (string, error) {
+	switch {
+	case ledger != "embedded" && ledger != "fabric":
+		return "", fmt.Errorf("--ledger %s is neither embedded nor fabric", ledger)
+	case ledger == "embedded" && profile != "":
+		return "", errors.New("--profile is of a ledger on Fabric: give --ledger fabric as well")
+	case ledger == "fabric" && profile == "":
+		return "", errors.New("a ledger on Fabric is reached by a connection profile: give --profile FILE, which the network writes when it is made")
+	case profile == "":
+		return "", nil
+	}
+	return filepath.Abs(profile)
 }
 
 // parseMint reads ACCOUNT=COINS.
