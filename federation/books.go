@@ -2,6 +2,7 @@ package federation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -37,6 +38,29 @@ func (f *Federation) openBooks(ctx context.Context) error {
 		f.books = b
 	}
 	return err
+}
+
+// VerifyLedger checks the ledger of the federation in a folder from its blocks
+// alone: see ledger.Verify and fabric.Client.Verify.
+func VerifyLedger(ctx context.Context, dir string) (ledger.Report, error) {
+	d := folder(dir)
+	s, err := d.readSettings()
+	if errors.Is(err, ErrNoFederation) || err == nil && s.Profile == "" {
+		return ledger.Verify(d.path(ledgerFolder))
+	}
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	p, err := fabric.ReadProfile(d.profile(s.Profile))
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	c, err := fabric.New(p)
+	if err != nil {
+		return ledger.Report{}, err
+	}
+	r, err := c.Verify(ctx)
+	return r, errors.Join(err, c.Close())
 }
 
 // Ledger says where the ledger is: embedded, or fabric.

@@ -9,15 +9,11 @@ import (
 	"torrente/payment/ledger/fabric/invocation"
 )
 
-// receiptType is the type of the composite keys of receipts, which are no rows
-// of the contract: no prefix of those begins with it.
-const receiptType = "receipt"
-
 // fabricIDBytes is the length of a Fabric transaction's id in hex.
 const fabricIDBytes = 64
 
 func receiptKey(stub shim.ChaincodeStubInterface, id contract.TxID) (string, error) {
-	return stub.CreateCompositeKey(receiptType, []string{id.String()})
+	return rows{stub}.composite(invocation.ReceiptKey(id))
 }
 
 // readReceipt returns what a transaction did before, or nil.

@@ -2,15 +2,12 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"torrente/federation"
 	"torrente/payment/ledger"
 )
-
-// ledgerFolder is where a federation's folder has its ledger.
-const ledgerFolder = "ledger"
 
 func newLedger(std stdio) *cobra.Command {
 	c := &cobra.Command{
@@ -30,16 +27,17 @@ func newLedgerVerify(std stdio) *cobra.Command {
 		Use:   "verify",
 		Short: "check every block, every signature and all coins",
 		Long: "Check the ledger from its block log alone: the chain of hashes, every certificate and signature, every\n" +
-			"transaction executed anew, and that every coin is somewhere, once. The federation may be running meanwhile.",
+			"transaction executed anew, and that every coin is somewhere, once. The federation may be running meanwhile.\n" +
+			"Of a ledger on Fabric all blocks of the channel are read, and what the endorsers wrote is compared.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			dir, err := federationDir(c)
 			if err != nil {
 				return err
 			}
-			r, err := ledger.Verify(filepath.Join(dir, ledgerFolder))
+			r, err := federation.VerifyLedger(c.Context(), dir)
 			if err != nil {
-				return fmt.Errorf("ledger verify: %w", err)
+				return interrupted(c.Context(), fmt.Errorf("ledger verify: %w", err))
 			}
 			if asJSON {
 				return printJSON(std.out, r)

@@ -42,6 +42,10 @@ const (
 	MaxAnswer = 4 << 20
 )
 
+// ReceiptKey is the row in which the outcome of a transaction is kept. No row of
+// the contract begins like it.
+func ReceiptKey(id contract.TxID) string { return "receipt/" + id.String() }
+
 // Outcome is what submit answers.
 type Outcome struct {
 	Tx    contract.TxID   `json:"tx"`
