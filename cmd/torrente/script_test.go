@@ -21,11 +21,19 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs the command as a user types it: testdata/script/*.txt.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	p := scripts(beginEmbedded)
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+// scripts is how scripts are run. begin is `begin FLAGS`: it makes a federation
+// in the folder fed, whose ledger can be used afterwards.
+func scripts(begin func(*testscript.TestScript, bool, []string)) testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"begin":   begin,
 			"waitfor": waitForText,
 			"readenv": readEnv,
 			"exits":   exits,
@@ -36,7 +44,15 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			return os.Mkdir(e.WorkDir+"/home", 0o700)
 		},
-	})
+	}
+}
+
+// beginEmbedded begins a federation that keeps its ledger itself.
+func beginEmbedded(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: begin FLAGS")
+	}
+	ts.Check(ts.Exec("torrente", append([]string{"federation", "init", "--dir", "fed"}, args...)...))
 }
 
 // scriptPatience is how long a script waits for another process.

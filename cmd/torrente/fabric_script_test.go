@@ -1,0 +1,68 @@
+//go:build fabric
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// onFabric are the scripts that are about a federation and its members, wherever
+// its ledger is. clock.txt and renew.txt are not among them: they move the
+// federation's clock, and a ledger on Fabric has its endorsers'.
+var onFabric = []string{"consent", "federation_roots", "member_tracker", "paid", "paid_swarm", "paid_v1", "wallet"}
+
+// firstPort is the first of the ports of the scripts' networks, a thousand each.
+const firstPort = 30000
+
+// TestScriptsOnFabric runs scripts with a ledger on a real network: each has one
+// of its own, of three orderers and three organisations.
+func TestScriptsOnFabric(t *testing.T) {
+	tool := filepath.Join(t.TempDir(), "torrente-fabric")
+	source, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", tool, "./deploy/fabric/torrente-fabric")
+	build.Dir = source
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var networks atomic.Int64
+	p := scripts(func(ts *testscript.TestScript, neg bool, args []string) {
+		port := firstPort + 1000*int(networks.Add(1)-1)
+		if neg || port > 60000 {
+			ts.Fatalf("usage: begin FLAGS, for at most 31 networks")
+		}
+		dir := ts.MkAbs("network")
+		profile := filepath.Join(dir, "profiles", "alpha.json")
+		ts.Check(ts.Exec("torrente", append([]string{
+			"federation", "init", "--dir", "fed", "--ledger", "fabric", "--profile", profile,
+		}, args...)...))
+		network := func(command string) error {
+			return ts.Exec(tool, command, "--dir", dir, "--source", source, "--port", strconv.Itoa(port), "--genesis", ts.MkAbs("fed/genesis"))
+		}
+		ts.Defer(func() { ts.Check(network("down")) })
+		ts.Check(network("up"))
+	})
+	for _, name := range onFabric {
+		p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txt"))
+	}
+	// Go's own caches are where the user has them: a script's HOME is no folder.
+	for _, name := range []string{"HOME", "GOCACHE", "GOMODCACHE", "GOFLAGS", "GOPATH"} {
+		if value, set := os.LookupEnv(name); set {
+			setup := p.Setup
+			p.Setup = func(e *testscript.Env) error {
+				e.Setenv(name, value)
+				return setup(e)
+			}
+		}
+	}
+	testscript.Run(t, p)
+}
