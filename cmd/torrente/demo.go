@@ -52,7 +52,7 @@ const (
 )
 
 func newDemo(std stdio) *cobra.Command {
-	var size string
+	var size, ledger string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "demo",
@@ -65,10 +65,14 @@ func newDemo(std stdio) *cobra.Command {
 			if err != nil || n < 1 {
 				return usageError{fmt.Errorf("--size %s is no size: give one as 64MiB", size)}
 			}
-			return demo(c.Context(), std, n, asJSON)
+			if ledger != "embedded" && ledger != "fabric" {
+				return usageError{fmt.Errorf("--ledger %s is neither embedded nor fabric", ledger)}
+			}
+			return demo(c.Context(), std, n, ledger == "fabric", asJSON)
 		},
 	}
 	c.Flags().StringVar(&size, "size", "64MiB", "how much is sold")
+	c.Flags().StringVar(&ledger, "ledger", "embedded", "embedded, or fabric: a network of Hyperledger Fabric, of three organisations on this machine")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c
 }
@@ -81,6 +85,7 @@ type stage struct {
 	dir      string
 	password string
 	children []*child
+	network  *fabricNetwork // nil: the ledger is embedded
 }
 
 // child is a process of the demonstration.
@@ -89,12 +94,17 @@ type child struct {
 	says *said
 }
 
-func demo(ctx context.Context, std stdio, size int64, asJSON bool) (err error) {
+func demo(ctx context.Context, std stdio, size int64, onFabric, asJSON bool) (err error) {
 	s, err := newStage(ctx, std)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.strike()) }()
+	if onFabric {
+		if s.network, err = newFabricNetwork(s); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	}
 	f, err := s.play(size)
 	if err != nil {
 		return interrupted(ctx, fmt.Errorf("demo: %w", err))
@@ -127,7 +137,7 @@ func (s *stage) strike() error {
 	for _, c := range slices.Backward(s.children) {
 		c.end()
 	}
-	return os.RemoveAll(s.dir)
+	return errors.Join(s.network.down(), os.RemoveAll(s.dir))
 }
 
 func (s *stage) path(elem ...string) string {
@@ -206,7 +216,7 @@ func (s *stage) play(size int64) (*demoFacts, error) {
 		if err := s.enrol(name, portal, accounts[name]); err != nil {
 			return nil, err
 		}
-		s.tell("the %s is enrolled, with %d coins", name, accounts[name])
+		s.tell("the %s is enrolled, with %s", name, coins(payment.Amount(accounts[name])))
 	}
 	at, seller, err := s.sell(size)
 	if err != nil {
@@ -225,8 +235,11 @@ func (s *stage) play(size int64) (*demoFacts, error) {
 
 func (s *stage) federation(coins int64) (portal string, err error) {
 	dir := s.path("federation")
-	if _, err := s.do("federation", "init", "--dir", dir, "--name", "demo", "--price", strconv.Itoa(demoPrice),
-		"--treasury", strconv.FormatInt(coins, 10)); err != nil {
+	begin := []string{"federation", "init", "--dir", dir, "--name", "demo", "--price", strconv.Itoa(demoPrice), "--treasury", strconv.FormatInt(coins, 10)}
+	if _, err := s.do(append(begin, s.network.flags()...)...); err != nil {
+		return "", err
+	}
+	if err := s.network.up(filepath.Join(dir, "genesis")); err != nil {
 		return "", err
 	}
 	_, line, err := s.start("tracker http", "federation", "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--tracker", "127.0.0.1:0")

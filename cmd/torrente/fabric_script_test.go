@@ -3,10 +3,12 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -65,4 +67,23 @@ func TestScriptsOnFabric(t *testing.T) {
 		}
 	}
 	testscript.Run(t, p)
+}
+
+// The demonstration, as a user runs it in the folder of the source.
+func TestDemoOnFabric(t *testing.T) {
+	c := exec.Command("torrente", "demo", "--size", "2MiB", "--ledger", "fabric", "--json")
+	c.Dir = filepath.Join("..", "..")
+	var said strings.Builder
+	c.Stderr = &said
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said.String())
+	}
+	var got demoFacts
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if !got.Conserved || got.LinksPaid != 128 || got.Redeemed != 128 || got.Payer.Frozen != 0 || got.Minted != 161 {
+		t.Errorf("%s", out)
+	}
 }
