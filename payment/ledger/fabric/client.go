@@ -1,10 +1,12 @@
 package fabric
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +19,7 @@ import (
 // when their leader has died.
 const (
 	endorseTimeout  = 15 * time.Second
-	evaluateTimeout = 10 * time.Second
+	evaluateTimeout = 5 * time.Second
 	orderTimeout    = 10 * time.Second
 	// statusTimeout is after what silence the same transaction is sent again.
 	statusTimeout   = 5 * time.Second
@@ -74,7 +76,7 @@ func New(p *Profile) (*Client, error) {
 	}
 	c := &Client{profile: p, who: who, patience: defaultPatience, slots: make(chan struct{}, maxInFlight)}
 	c.closed, c.close = context.WithCancel(context.Background())
-	for _, at := range p.Gateways {
+	for _, at := range ownFirst(p) {
 		g, err := p.dial(at, who)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -82,6 +84,20 @@ func New(p *Profile) (*Client, error) {
 		c.gateways = append(c.gateways, g)
 	}
 	return c, nil
+}
+
+// ownFirst puts the gateways that are believed before the others.
+func ownFirst(p *Profile) []Gateway {
+	all := slices.Clone(p.Gateways)
+	slices.SortStableFunc(all, func(a, b Gateway) int { return cmp.Compare(stranger(a, p), stranger(b, p)) })
+	return all
+}
+
+func stranger(g Gateway, p *Profile) int {
+	if g.MSP == p.MSP {
+		return 0
+	}
+	return 1
 }
 
 // ID returns the ledger's id, as the profile says. Every transaction names it.
@@ -132,6 +148,11 @@ func (c *Client) ended(ctx context.Context, g *gateway, last error) error {
 func (c *Client) gateway(failures int) (*gateway, uint32) {
 	i := (c.preferred.Load() + uint32(failures)) % uint32(len(c.gateways))
 	return c.gateways[i], i
+}
+
+// prefer has a gateway tried first from now on.
+func (c *Client) prefer(g *gateway) {
+	c.preferred.Store(uint32(slices.Index(c.gateways, g)))
 }
 
 // noteHeight remembers a block that a caller is told of.

@@ -7,16 +7,17 @@ import (
 	"torrente/payment/admission"
 )
 
-// failureIn returns what an endorser's chaincode refused with, or nil. A
-// gateway gives the endorsers' messages as details of its own error.
-func failureIn(err error) *admission.Failure {
+// failureOf returns what the chaincode of a gateway's own organisation refused
+// with, or nil. A gateway names the endorsers in the details of its own error;
+// one that evaluates gives its message.
+func failureOf(err error, msp string) *admission.Failure {
 	s, ok := status.FromError(err)
 	if !ok {
 		return nil
 	}
 	for _, detail := range s.Details() {
 		d, ok := detail.(*gatewaypb.ErrorDetail)
-		if !ok {
+		if !ok || d.GetMspId() != msp {
 			continue
 		}
 		if f := admission.ParseFailure(d.GetMessage()); f != nil {

@@ -18,18 +18,21 @@ import (
 func TestFailuresAreFound(t *testing.T) {
 	text := "chaincode response 500, " + admission.FailureOf(identity.ErrOtherFederation).Text()
 	detailed := must[*status.Status](t)(status.New(codes.Aborted, "failed to endorse").WithDetails(
-		&gatewaypb.ErrorDetail{Address: "a", MspId: "Alpha", Message: "no connection"}, &gatewaypb.ErrorDetail{Address: "b", Message: text}))
+		&gatewaypb.ErrorDetail{Address: "a", MspId: "Alpha", Message: "no connection"}, &gatewaypb.ErrorDetail{Address: "b", MspId: "Beta", Message: text}))
 	for what, err := range map[string]error{"in details": detailed.Err(), "in the message": status.Error(codes.Unknown, "evaluate: "+text)} {
-		if f := failureIn(err); f == nil || !errors.Is(f, identity.ErrOtherFederation) || !f.Final() {
+		if f := failureOf(err, "Beta"); f == nil || !errors.Is(f, identity.ErrOtherFederation) || !f.Final() {
 			t.Errorf("%s: %+v", what, f)
 		}
 	}
+	if f := failureOf(detailed.Err(), "Alpha"); f != nil {
+		t.Errorf("of another organisation: %+v", f)
+	}
 	waits := admission.FailureOf(contract.ErrNoLedger).Text()
-	if f := failureIn(status.Error(codes.Unknown, waits)); f == nil || f.Final() {
+	if f := failureOf(status.Error(codes.Unknown, waits), "Beta"); f == nil || f.Final() {
 		t.Errorf("a ledger that has not begun: %+v", f)
 	}
 	for _, err := range []error{context.Canceled, status.Error(codes.Unavailable, "connection refused"), errInvalid} {
-		if f := failureIn(err); f != nil {
+		if f := failureOf(err, "Beta"); f != nil {
 			t.Errorf("%v: %+v", err, f)
 		}
 	}
