@@ -18,11 +18,11 @@ import (
 // Bounds of time. With three orderers a commit takes about 0.12 s, and 1.5 s
 // when their leader has died.
 const (
-	endorseTimeout  = 15 * time.Second
+	endorseTimeout  = 5 * time.Second
 	evaluateTimeout = 5 * time.Second
-	orderTimeout    = 10 * time.Second
+	orderTimeout    = 3 * time.Second
 	// statusTimeout is after what silence the same transaction is sent again.
-	statusTimeout   = 5 * time.Second
+	statusTimeout   = 3 * time.Second
 	defaultPatience = 60 * time.Second // of Submit and Query, with all gateways
 	firstPause      = 20 * time.Millisecond
 	longestPause    = 2 * time.Second
@@ -42,6 +42,7 @@ type Client struct {
 
 	preferred atomic.Uint32 // index of the gateway that worked last
 	seen      atomic.Uint64 // the highest block that a call has told of
+	attempts  atomic.Uint64 // of calls that may write, for figures
 
 	closed  context.Context // done when Close was called
 	close   context.CancelFunc

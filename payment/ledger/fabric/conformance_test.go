@@ -22,6 +22,10 @@ func TestRealNetwork(t *testing.T) {
 	m := ledgertest.NewMembers(t, "Alpha", time.Now())
 	n := newNetwork(t, m.Genesis)
 	t.Run("conforms", func(t *testing.T) { conforms(t, n, m) })
+	funded := fund(t, n, m)
+	if !t.Run("faults", func(t *testing.T) { faults(t, n, funded) }) || !t.Run("attacks", func(t *testing.T) { attacks(t, n, funded) }) {
+		return
+	}
 	if !t.Run("an organisation joins", func(t *testing.T) { joins(t, n, m) }) {
 		return
 	}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"torrente/payment/admission"
 	"torrente/payment/contract"
 	"torrente/payment/ledger/fabric/invocation"
 )
@@ -25,7 +24,7 @@ const sameClock = time.Minute
 // reply is what a peer says to a query: an answer, or that it is malformed.
 type reply struct {
 	answer  contract.Answer
-	refusal *admission.Failure
+	refusal error
 }
 
 // Query reads the state of the own organisation's peer, or one that enough other
@@ -86,7 +85,7 @@ func (c *Client) told(a contract.Answer) {
 // sameReply compares what two peers say, but for their heights and clocks.
 func sameReply(a, b reply) bool {
 	if a.refusal != nil || b.refusal != nil {
-		return a.refusal != nil && b.refusal != nil && sameFailure(a.refusal, b.refusal)
+		return a.refusal != nil && b.refusal != nil && sameRefusal(a.refusal, b.refusal)
 	}
 	apart := time.Duration(int64(a.answer.Time)-int64(b.answer.Time)) * time.Second
 	return apart.Abs() <= sameClock && reflect.DeepEqual(plain(a.answer), plain(b.answer))
@@ -122,7 +121,7 @@ func middle(all []statement[reply]) reply {
 func (c *Client) reply(ctx context.Context, g *gateway, argument []byte) (r reply, err error) {
 	before, err := c.height(ctx, g)
 	if err != nil {
-		return r, err
+		return refused(g, err)
 	}
 	for try := 0; ; try++ {
 		r, err = answer(ctx, g, argument)
@@ -141,13 +140,18 @@ func (c *Client) reply(ctx context.Context, g *gateway, argument []byte) (r repl
 	}
 }
 
+// refused makes an error that is final what the gateway's organisation says.
+func refused(g *gateway, err error) (reply, error) {
+	if refusal := refusalOf(err, g.msp); refusal != nil {
+		return reply{refusal: refusal}, nil
+	}
+	return reply{}, err
+}
+
 func answer(ctx context.Context, g *gateway, argument []byte) (r reply, err error) {
 	b, err := g.evaluate(ctx, g.contract, invocation.Query, argument)
-	if f := failureOf(err, g.msp); f != nil && f.Final() {
-		return reply{refusal: f}, nil
-	}
 	if err != nil {
-		return r, err
+		return refused(g, err)
 	}
 	return r, parse(b, &r.answer)
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"torrente/identity"
 	"torrente/payment/admission"
 	"torrente/payment/contract"
 )
@@ -111,31 +110,5 @@ func TestRepliesAreCompared(t *testing.T) {
 	got := middle([]statement[reply]{{by: g, says: answer(1, 12, 130)}, {by: g, says: answer(1, 10, 100)}, {by: g, says: answer(1, 11, 101)}}).answer
 	if got.Ledger.Height != 10 || got.Time != 101 {
 		t.Errorf("%+v", got)
-	}
-}
-
-// A refusal is believed when enough refuse alike. The own organisation's stands
-// when nobody takes the transaction: its clock may be the wrong one.
-func TestWhoseRefusalIsBelieved(t *testing.T) {
-	p := &Profile{MSP: "Own", Organisations: 3}
-	expired := admission.FailureOf(identity.ErrExpired)
-	off := func(ledger int64) *admission.Failure {
-		return admission.FailureOf(&admission.ClockOff{Tx: time.Unix(1, 0), Ledger: time.Unix(ledger, 0)})
-	}
-	for what, one := range map[string]struct {
-		said refusals
-		all  bool
-		want bool
-	}{
-		"none":                         {refusals{}, true, false},
-		"the own one, others to ask":   {refusals{"Own": expired}, false, false},
-		"the own one, all asked":       {refusals{"Own": expired}, true, true},
-		"one other, all asked":         {refusals{"A": expired}, true, false},
-		"two others":                   {refusals{"A": off(1000), "B": off(1001)}, false, true},
-		"two others, of other reasons": {refusals{"A": expired, "B": off(1000)}, true, false},
-	} {
-		if f := one.said.believed(p, one.all); (f != nil) != one.want {
-			t.Errorf("%s: %+v", what, f)
-		}
 	}
 }

@@ -67,8 +67,8 @@ func (c *Client) execute(ctx context.Context, function string, argument []byte) 
 			failures++
 		}
 		said.note(g, err)
-		if f := said.believed(c.profile, failures >= len(c.gateways)); f != nil {
-			return ledger.Receipt{}, f
+		if err := said.believed(c.profile, failures >= len(c.gateways)); err != nil {
+			return ledger.Receipt{}, err
 		}
 		pause(call, failures+conflicts)
 	}
@@ -90,6 +90,7 @@ func (c *Client) takeOver(ctx context.Context, g *gateway, failures int, functio
 // transaction was committed, for the envelope has our signature; if nothing was
 // to be written it is asked for again.
 func (c *Client) attempt(ctx context.Context, g *gateway, function string, argument []byte) (ledger.Receipt, error) {
+	c.attempts.Add(1)
 	proposal, err := g.contract.NewProposal(function, client.WithBytesArguments(argument))
 	if err != nil {
 		return ledger.Receipt{}, err
