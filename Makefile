@@ -29,6 +29,9 @@ check: ## vet, format, staticcheck, architecture
 test-fabric: ## the ledger on a Hyperledger Fabric network of this machine; builds it first
 	go test -race -tags fabric -count 1 -timeout 15m -v -run TestRealNetwork ./payment/ledger/fabric
 
+bench-fabric: ## how fast the ledger is on that network, beside what the network can do
+	go test -tags fabric -run '^$$' -bench RealNetwork -benchtime 1x -timeout 30m -v ./payment/ledger/fabric
+
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)
 
@@ -54,4 +57,4 @@ newcomer: ## both commands of the README, in a clean clone with an empty module 
 tools: ## fetch the pinned development tools
 	@cd tools && go mod download
 
-.PHONY: help build test test-short test-fabric check fuzz kills powercuts bench cover debian newcomer tools
+.PHONY: help build test test-short test-fabric bench-fabric check fuzz kills powercuts bench cover debian newcomer tools

@@ -371,6 +371,7 @@ func TestSettings(t *testing.T) {
 	for name, bad := range map[string][]string{
 		"CHAINCODE_ID": {""}, "CHAINCODE_SERVER_ADDRESS": {"", "localhost"}, "TORRENTE_LEDGER": {"", "00", strings.Repeat("g", 64)},
 		"CHAINCODE_TLS_KEY": {"", empty, huge}, "CHAINCODE_TLS_CERT": {"/nowhere"}, "CHAINCODE_CLIENT_CA_CERT": {""},
+		"TORRENTE_CLOCK_OFFSET": {"ten", "600"},
 	} {
 		for _, value := range bad {
 			env := maps.Clone(good)
@@ -379,5 +380,10 @@ func TestSettings(t *testing.T) {
 				t.Errorf("%s=%q: %v", name, value, err)
 			}
 		}
+	}
+	good["TORRENTE_CLOCK_OFFSET"] = "-10m"
+	s := must[*settings](t)(readSettings(func(name string) string { return good[name] }))
+	if off := time.Since(s.clock()).Round(time.Minute); off != 10*time.Minute {
+		t.Errorf("the clock is %s behind", off)
 	}
 }

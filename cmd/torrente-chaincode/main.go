@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"time"
 )
 
 func main() {
@@ -20,5 +19,5 @@ func serve(env func(string) string) error {
 	if err != nil {
 		return err
 	}
-	return s.server(&chaincode{ledger: s.ledger, now: time.Now}).Start()
+	return s.server(&chaincode{ledger: s.ledger, now: s.clock}).Start()
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
@@ -20,9 +21,10 @@ type settings struct {
 	address string // host:port to listen at
 	ledger  payment.LedgerID
 	tls     shim.TLSProperties
+	offset  time.Duration // of the clock, for tests
 }
 
-// readSettings reads all settings. None has a default: a chaincode without
+// readSettings reads all settings. None but the offset has a default: a chaincode without
 // mutual TLS would answer anybody who says to be the peer.
 func readSettings(env func(string) string) (*settings, error) {
 	s := &settings{id: env("CHAINCODE_ID"), address: env("CHAINCODE_SERVER_ADDRESS")}
@@ -34,6 +36,12 @@ func readSettings(env func(string) string) (*settings, error) {
 	}
 	if err := s.ledger.UnmarshalText([]byte(env("TORRENTE_LEDGER"))); err != nil {
 		return nil, fmt.Errorf("TORRENTE_LEDGER is not a ledger's id (%w): give SHA-256 of the genesis document in hex", err)
+	}
+	if text := env("TORRENTE_CLOCK_OFFSET"); text != "" {
+		var err error
+		if s.offset, err = time.ParseDuration(text); err != nil {
+			return nil, fmt.Errorf("TORRENTE_CLOCK_OFFSET: %.40q is not a duration as -3h: leave it out where people pay", text)
+		}
 	}
 	for _, f := range []struct {
 		name string
@@ -67,6 +75,10 @@ func readBounded(path string) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// clock is this endorser's. TORRENTE_CLOCK_OFFSET makes it wrong, so that tests
+// show what a wrong one does.
+func (s *settings) clock() time.Time { return time.Now().Add(s.offset) }
 
 func (s *settings) server(c shim.Chaincode) *shim.ChaincodeServer {
 	return &shim.ChaincodeServer{CCID: s.id, Address: s.address, CC: c, TLSProps: s.tls}

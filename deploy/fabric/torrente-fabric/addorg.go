@@ -14,39 +14,56 @@ import (
 
 // addOrganisation has one more organisation join a network: the channel's
 // configuration is changed with the signatures of a majority, its peer joins,
-// and it approves the chaincode that the others committed.
+// and it approves the chaincode that the others committed. What an earlier run
+// left unfinished is gone on with.
 func addOrganisation(ctx context.Context, o *options) error {
 	n, made, err := openNetwork(o)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case !made || n.Ledger == "":
-		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
-	case !validName(o.organisation):
-		return fmt.Errorf("%.80q is no name for an organisation: take 1 to 32 letters", o.organisation)
-	case slices.ContainsFunc(append(n.Members, ordererMSP), func(m string) bool { return strings.EqualFold(m, o.organisation) }):
-		return fmt.Errorf("%s is in the network already", o.organisation)
+	}
+	if err := n.mayJoin(made, o.organisation); err != nil {
+		return err
 	}
 	if err := n.buildTools(ctx); err != nil {
 		return err
 	}
-	voters := len(n.Members)/2 + 1
-	n.Members, n.Packages = append(n.Members, o.organisation), append(n.Packages, "")
+	if n.Joining == "" {
+		if err := n.keep(func() error { return n.makeJoining(o.organisation) }, func() { n.Joining = o.organisation }); err != nil {
+			return err
+		}
+	}
 	last := len(n.Members) - 1
-	if err := errors.Join(n.makeMember(o.organisation), n.configurePeer(n.peer(last)), n.configureChannel()); err != nil {
+	if err := n.admit(ctx, last); err != nil {
 		return err
 	}
-	if err := n.admit(ctx, o.organisation, voters); err != nil {
-		return err
+	return n.keep(func() error { return n.joinLate(ctx, last) }, func() { n.Joining = "" })
+}
+
+// mayJoin says whether an organisation can be added now.
+func (n *network) mayJoin(made bool, name string) error {
+	switch {
+	case !made || !n.Begun:
+		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
+	case n.Joining != "" && n.Joining == name:
+		return nil
+	case n.Joining != "":
+		return fmt.Errorf("%s has not joined wholly: give add-org --org %s once more, and then add others", n.Joining, n.Joining)
+	case !validName(name):
+		return fmt.Errorf("%.80q is no name for an organisation: take 1 to 32 letters", name)
+	case slices.ContainsFunc(append(n.Members[:len(n.Members):len(n.Members)], ordererMSP), func(m string) bool { return strings.EqualFold(m, name) }):
+		return fmt.Errorf("%s is in the network already", name)
 	}
-	if err := n.save(); err != nil { // from now on it is part of the channel
-		return err
-	}
-	return n.joinLate(ctx, last)
+	return nil
 }
 
 func validName(name string) bool {
 	return name != "" && len(name) <= 32 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// makeJoining makes the files of one more member.
+func (n *network) makeJoining(name string) error {
+	n.Members, n.Packages = append(n.Members, name), append(n.Packages, "")
+	return errors.Join(n.makeMember(name), n.configurePeer(n.peer(len(n.Members)-1)), n.configureChannel())
 }
 
 // joinLate starts the peer and the chaincode of a member that the channel has
@@ -59,56 +76,52 @@ func (n *network) joinLate(ctx context.Context, member int) error {
 	if err := waitFor(ctx, patience, func() error { return listens(p.Port) }); err != nil {
 		return fmt.Errorf("%s does not start, see %s: %w", p.Name, n.path("log", p.Name), err)
 	}
-	if _, err := n.asAdmin(ctx, member, "channel", "join", "-b", n.firstBlock()); err != nil {
+	if err := n.joinPeer(ctx, member); err != nil {
 		return err
 	}
-	if err := n.install(ctx, member); err != nil {
+	if err := n.serve(ctx, member); err != nil {
 		return err
 	}
-	if err := n.startChaincode(member); err != nil {
-		return err
-	}
-	// The peer has to read the blocks so far before it knows that it may approve.
-	if err := waitFor(ctx, patience, func() error { return n.approve(ctx, member) }); err != nil {
+	if err := n.approve(ctx, member); err != nil {
 		return err
 	}
 	id, err := n.ledgerID()
 	if err != nil {
 		return err
 	}
-	return errors.Join(n.writeProfiles(id), n.save())
+	return n.writeProfiles(id)
 }
 
-// admit changes the channel's configuration so that a member is in it. The
-// first voters sign, and the last of them sends it.
-func (n *network) admit(ctx context.Context, msp string, voters int) error {
+// admit changes the channel's configuration so that a member is in it. A
+// majority of those before it sign, and the last of them sends it.
+func (n *network) admit(ctx context.Context, member int) error {
+	msp := n.Members[member]
 	dir := n.path("channel", strings.ToLower(msp))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	update, err := n.configUpdate(ctx, dir, msp)
-	if err != nil {
+	if err != nil || update == "" {
 		return err
 	}
+	voters := member/2 + 1
 	for i := range voters - 1 {
 		if _, err := n.asAdmin(ctx, i, "channel", "signconfigtx", "-f", update); err != nil {
 			return err
 		}
 	}
-	args := append([]string{"channel", "update", "-c", channel, "-f", update}, n.throughOrderer()...)
-	_, err = n.asAdmin(ctx, voters-1, args...)
-	return err
+	return n.ordered(ctx, voters-1, "", "channel", "update", "-c", channel, "-f", update)
 }
 
-// configUpdate writes a transaction that adds a member, and returns its path.
+// configUpdate writes a transaction that adds a member, and returns its path,
+// which is empty if the channel has the member.
 func (n *network) configUpdate(ctx context.Context, dir, msp string) (string, error) {
 	definition, err := run(ctx, n.dir, []string{"FABRIC_CFG_PATH=" + n.path("channel")}, n.tool("configtxgen"), "-printOrg", msp)
 	if err != nil {
 		return "", err
 	}
 	block := filepath.Join(dir, "config.block")
-	args := append([]string{"channel", "fetch", "config", block, "-c", channel}, n.throughOrderer()...)
-	if _, err := n.asAdmin(ctx, 0, args...); err != nil {
+	if err := n.ordered(ctx, 0, "", "channel", "fetch", "config", block, "-c", channel); err != nil {
 		return "", err
 	}
 	before, err := n.currentConfig(ctx, block)
@@ -116,7 +129,7 @@ func (n *network) configUpdate(ctx context.Context, dir, msp string) (string, er
 		return "", err
 	}
 	after, err := withMember(before, msp, []byte(definition))
-	if err != nil {
+	if err != nil || after == nil {
 		return "", err
 	}
 	old, changed, delta := filepath.Join(dir, "before"), filepath.Join(dir, "after"), filepath.Join(dir, "delta")
@@ -173,7 +186,8 @@ func (n *network) currentConfig(ctx context.Context, block string) ([]byte, erro
 	return decoded.Data.Data[0].Payload.Data.Config, nil
 }
 
-// withMember puts a member's definition into a configuration.
+// withMember puts a member's definition into a configuration. It returns nil if
+// the member is there.
 func withMember(config []byte, msp string, definition []byte) ([]byte, error) {
 	var whole map[string]any
 	d := json.NewDecoder(bytes.NewReader(config))
@@ -188,6 +202,9 @@ func withMember(config []byte, msp string, definition []byte) ([]byte, error) {
 			return nil, fmt.Errorf("the channel's configuration has no %s", key)
 		}
 		at = next
+	}
+	if at[msp] != nil {
+		return nil, nil
 	}
 	at[msp] = json.RawMessage(definition)
 	return json.Marshal(whole)

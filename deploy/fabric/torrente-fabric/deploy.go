@@ -29,8 +29,10 @@ func deploy(ctx context.Context, o *options) error {
 		return fmt.Errorf("%s holds no network: make one with up", n.dir)
 	case o.genesis == "":
 		return errors.New("name the ledger's genesis document with --genesis")
-	case n.Ledger != "":
+	case n.Begun:
 		return fmt.Errorf("the chaincode is deployed already, for the ledger %s", n.Ledger)
+	case !n.Joined:
+		return fmt.Errorf("the network in %s is not complete: give up once more", n.dir)
 	}
 	return n.deploy(ctx, o.genesis)
 }
@@ -46,15 +48,11 @@ func (n *network) deploy(ctx context.Context, genesis string) error {
 		return fmt.Errorf("%s: %w", genesis, err)
 	}
 	id := contract.GenesisID(document)
-	if n.Ledger, err = hexID(id); err != nil {
+	if err := n.name(id); err != nil {
 		return err
 	}
-	n.Packages = make([]string, len(n.Members))
 	for i := range n.Members {
-		if err := n.install(ctx, i); err != nil {
-			return err
-		}
-		if err := n.startChaincode(i); err != nil {
+		if err := n.serve(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -64,20 +62,36 @@ func (n *network) deploy(ctx context.Context, genesis string) error {
 	if err := n.writeProfiles(id); err != nil {
 		return err
 	}
-	if err := n.begin(ctx, document); err != nil {
+	return n.keep(func() error { return n.begin(ctx, document) }, func() { n.Begun = true })
+}
+
+// name sets the ledger that the chaincode is for. It stays: services of the
+// chaincode may run that know of no other.
+func (n *network) name(id payment.LedgerID) error {
+	text, err := id.MarshalText()
+	if err != nil {
 		return err
 	}
-	return n.save()
+	if n.Ledger != "" && n.Ledger != string(text) {
+		return fmt.Errorf("the chaincode is being deployed for the ledger %s: give its genesis document, or remove %s and make the network anew", n.Ledger, n.dir)
+	}
+	return n.keep(func() error { return nil }, func() {
+		n.Ledger = string(text)
+		n.Packages = append(n.Packages, make([]string, len(n.Members)-len(n.Packages))...)
+	})
+}
+
+// serve gives a member's peer the chaincode, and starts its service.
+func (n *network) serve(ctx context.Context, member int) error {
+	if err := n.keep(func() error { return n.install(ctx, member) }, func() {}); err != nil {
+		return err
+	}
+	return n.startChaincode(member)
 }
 
 // ledgerID is the id of the ledger that was deployed.
 func (n *network) ledgerID() (id payment.LedgerID, err error) {
 	return id, id.UnmarshalText([]byte(n.Ledger))
-}
-
-func hexID(id payment.LedgerID) (string, error) {
-	text, err := id.MarshalText()
-	return string(text), err
 }
 
 // chaincodeAddress is where a member's chaincode service listens.
@@ -116,7 +130,8 @@ func (n *network) install(ctx context.Context, member int) error {
 	if err := os.WriteFile(path, whole, 0o600); err != nil {
 		return err
 	}
-	if _, err := n.asAdmin(ctx, member, "lifecycle", "chaincode", "install", path); err != nil {
+	_, err = n.asAdmin(ctx, member, "lifecycle", "chaincode", "install", path)
+	if err := unless(err, "already successfully installed"); err != nil {
 		return err
 	}
 	out, err := n.asAdmin(ctx, member, "lifecycle", "chaincode", "calculatepackageid", path)
@@ -159,23 +174,32 @@ func (n *network) startChaincode(member int) error {
 	}, n.tool("torrente-chaincode"))
 }
 
-// throughOrderer is how Fabric's peer command reaches an orderer.
-func (n *network) throughOrderer() []string {
-	o := n.orderer(0)
-	return []string{"-o", fmt.Sprintf("127.0.0.1:%d", o.Port), "--tls", "--cafile", filepath.Join(o.Dir, "tls", "ca.crt")}
+// ordered runs Fabric's peer command as the administrator of a member, through
+// an orderer: the next one if one is dead, or has not found its leader yet. An
+// error that says that an earlier run did the same is none.
+func (n *network) ordered(ctx context.Context, member int, before string, args ...string) error {
+	next := 0
+	return waitFor(ctx, patience, func() error {
+		o := n.orderer(next % n.Orderers)
+		next++
+		through := []string{"-o", fmt.Sprintf("127.0.0.1:%d", o.Port), "--tls", "--cafile", filepath.Join(o.Dir, "tls", "ca.crt")}
+		_, err := n.asAdmin(ctx, member, append(args[:len(args):len(args)], through...)...)
+		if before == "" {
+			return err
+		}
+		return unless(err, before)
+	})
 }
 
 // definition is what all members have to agree on. The channel's own policy is
 // the endorsement policy: a majority of the organisations.
-func (n *network) definition() []string {
-	return append(n.throughOrderer(), "--channelID", channel, "--name", chaincodeName, "--version", "1", "--sequence", "1")
-}
+var definition = []string{"--channelID", channel, "--name", chaincodeName, "--version", "1", "--sequence", "1"}
 
 // approve has a member approve the chaincode's definition with its own package.
+// A peer that has joined late reads the blocks so far before it knows that it may.
 func (n *network) approve(ctx context.Context, member int) error {
-	args := append([]string{"lifecycle", "chaincode", "approveformyorg", "--package-id", n.Packages[member]}, n.definition()...)
-	_, err := n.asAdmin(ctx, member, args...)
-	return err
+	args := append([]string{"lifecycle", "chaincode", "approveformyorg", "--package-id", n.Packages[member]}, definition...)
+	return n.ordered(ctx, member, "with unchanged content", args...)
 }
 
 // define has every member approve the chaincode, and commits it.
@@ -187,12 +211,11 @@ func (n *network) define(ctx context.Context) error {
 	if err := approvals.Wait(); err != nil {
 		return err
 	}
-	args := append([]string{"lifecycle", "chaincode", "commit"}, n.definition()...)
+	args := append([]string{"lifecycle", "chaincode", "commit"}, definition...)
 	for _, p := range n.peers() {
 		args = append(args, "--peerAddresses", fmt.Sprintf("127.0.0.1:%d", p.Port), "--tlsRootCertFiles", filepath.Join(p.Dir, "tls", "ca.crt"))
 	}
-	_, err := n.asAdmin(ctx, 0, args...)
-	return err
+	return n.ordered(ctx, 0, "but new definition must be sequence 2", args...) // when it was committed
 }
 
 // profilePath is where a member's connection profile is.
@@ -210,12 +233,12 @@ func (n *network) writeProfiles(id payment.LedgerID) error {
 	for i, msp := range n.Members {
 		own := filepath.Join(n.client(msp), "msp")
 		p := &fabric.Profile{
-			Ledger: id, Channel: channel, Chaincode: chaincodeName, MSP: msp,
+			Ledger: id, Channel: channel, Chaincode: chaincodeName, MSP: msp, Organisations: len(all),
 			Certificate: filepath.Join(own, "signcerts", "cert.pem"), Key: filepath.Join(own, "keystore", "priv_sk"),
 		}
 		for j := range all {
 			at := all[(i+j)%len(all)]
-			p.Gateways = append(p.Gateways, fabric.Gateway{Address: fmt.Sprintf("127.0.0.1:%d", at.Port), CA: filepath.Join(at.Dir, "tls", "ca.crt")})
+			p.Gateways = append(p.Gateways, fabric.Gateway{MSP: at.MSP, Address: fmt.Sprintf("127.0.0.1:%d", at.Port), CA: filepath.Join(at.Dir, "tls", "ca.crt")})
 		}
 		if err := p.Write(n.profilePath(msp)); err != nil {
 			return err

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/google/renameio/v2"
 )
 
 // channel and chaincode are the names of the one channel and its chaincode.
@@ -25,6 +27,11 @@ type network struct {
 	Orderers int      `json:"orderers"` // of Raft
 	Members  []string `json:"members"`  // MSPs of the organisations, one peer each
 	Ledger   string   `json:"ledger,omitempty"`
+	// How far the network has come. Each step may be taken again, so that a
+	// command that was interrupted is given once more.
+	Joined  bool   `json:"joined"`            // all have joined the channel
+	Begun   bool   `json:"begun"`             // the chaincode is deployed, the ledger has begun
+	Joining string `json:"joining,omitempty"` // the member that add-org has not finished with
 	// Packages are the ids of the chaincode's packages, one for each member: a
 	// package holds its own peer's key for the chaincode.
 	Packages []string `json:"packages,omitempty"`
@@ -75,7 +82,16 @@ func (n *network) save() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(n.path(networkFile), append(text, '\n'), 0o600)
+	return renameio.WriteFile(n.path(networkFile), append(text, '\n'), 0o600)
+}
+
+// keep does what is next and writes down how far the network has come.
+func (n *network) keep(do func() error, reached func()) error {
+	if err := do(); err != nil {
+		return err
+	}
+	reached()
+	return n.save()
 }
 
 func (n *network) path(parts ...string) string {

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"torrente/payment"
 )
 
 func planned(t *testing.T) *network {
@@ -46,6 +48,24 @@ func TestNetworksAreKept(t *testing.T) {
 	again, made, err := openNetwork(&options{dir: n.dir, source: "../../..", port: 1})
 	if err != nil || !made || again.Ledger != "abc" || again.Port != 17000 || len(again.Packages) != 3 {
 		t.Errorf("%+v, %v, %v", again, made, err)
+	}
+	again.Begun, again.Joining = true, "Delta"
+	again.Members = append(again.Members, "Delta")
+	for name, says := range map[string]string{
+		"Delta": "", "Epsilon": "Delta has not joined wholly: give add-org --org Delta once more, and then add others",
+	} {
+		if err := again.mayJoin(true, name); (err == nil) != (says == "") || err != nil && err.Error() != says {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	again.Joining = ""
+	for _, name := range []string{"delta", "Orderers", "", "D-1"} {
+		if err := again.mayJoin(true, name); err == nil {
+			t.Errorf("%q may join", name)
+		}
+	}
+	if err := again.name(payment.LedgerID{1}); err == nil || !strings.Contains(err.Error(), "for the ledger abc") {
+		t.Errorf("another ledger: %v", err)
 	}
 	if err := os.WriteFile(n.path(networkFile), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)

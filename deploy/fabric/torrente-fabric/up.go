@@ -26,25 +26,22 @@ func up(ctx context.Context, o *options) error {
 		return err
 	}
 	if !made {
-		if err := n.make(ctx); err != nil {
+		if err := n.keep(func() error { return n.make(ctx) }, func() {}); err != nil {
 			return err
 		}
 	}
 	if err := n.startAll(ctx); err != nil {
 		return err
 	}
-	if !made {
-		if err := n.join(ctx); err != nil {
-			return err
-		}
-		if err := n.save(); err != nil {
+	if !n.Joined {
+		if err := n.keep(func() error { return n.join(ctx) }, func() { n.Joined = true }); err != nil {
 			return err
 		}
 	}
 	if err := waitFor(ctx, patience, n.hasLeader); err != nil {
 		return err
 	}
-	if o.genesis == "" || n.Ledger != "" {
+	if o.genesis == "" || n.Begun {
 		return nil
 	}
 	return n.deploy(ctx, o.genesis)
@@ -111,26 +108,39 @@ func listens(port int) error {
 	return c.Close()
 }
 
-// join has all orderers and peers join the channel.
+// join has all orderers and peers join the channel that have not.
 func (n *network) join(ctx context.Context) error {
 	for _, o := range n.consenters() {
-		if err := waitFor(ctx, patience, func() error { return listens(o.Port + adminPort) }); err != nil {
-			return err
-		}
-		admin := filepath.Join(n.admin(ordererMSP), "tls")
-		_, err := run(ctx, n.dir, nil, n.tool("osnadmin"), "channel", "join", "--channelID", channel, "--config-block", n.firstBlock(),
-			"-o", fmt.Sprintf("127.0.0.1:%d", o.Port+adminPort), "--ca-file", filepath.Join(o.Dir, "tls", "ca.crt"),
-			"--client-cert", filepath.Join(admin, "server.crt"), "--client-key", filepath.Join(admin, "server.key"))
-		if err != nil {
+		if err := n.joinOrderer(ctx, o); err != nil {
 			return err
 		}
 	}
 	for i := range n.Members {
-		if _, err := n.asAdmin(ctx, i, "channel", "join", "-b", n.firstBlock()); err != nil {
+		if err := n.joinPeer(ctx, i); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// joinOrderer reads the answer: osnadmin calls it a success that it got one.
+func (n *network) joinOrderer(ctx context.Context, o node) error {
+	if err := waitFor(ctx, patience, func() error { return listens(o.Port + adminPort) }); err != nil {
+		return err
+	}
+	admin := filepath.Join(n.admin(ordererMSP), "tls")
+	answer, err := run(ctx, n.dir, nil, n.tool("osnadmin"), "channel", "join", "--channelID", channel, "--config-block", n.firstBlock(),
+		"-o", fmt.Sprintf("127.0.0.1:%d", o.Port+adminPort), "--ca-file", filepath.Join(o.Dir, "tls", "ca.crt"),
+		"--client-cert", filepath.Join(admin, "server.crt"), "--client-key", filepath.Join(admin, "server.key"))
+	if err == nil && !strings.Contains(answer, "Status: 201") && !strings.Contains(answer, "channel already exists") {
+		err = fmt.Errorf("%s does not join the channel, see %s: %s", o.Name, n.path("log", o.Name), strings.TrimSpace(answer))
+	}
+	return err
+}
+
+func (n *network) joinPeer(ctx context.Context, member int) error {
+	_, err := n.asAdmin(ctx, member, "channel", "join", "-b", n.firstBlock())
+	return unless(err, "already exists")
 }
 
 // asAdmin runs Fabric's peer command as the administrator of a member.

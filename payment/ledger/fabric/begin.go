@@ -26,9 +26,14 @@ func (c *Client) Begin(ctx context.Context, document []byte) error {
 	return nil
 }
 
-// begun asks one gateway once: a ledger without a state is an error like others.
+// begun asks once: a ledger without a state is an error like others.
 func (c *Client) begun(ctx context.Context) bool {
-	g, _ := c.gateway(0)
-	a, err := evaluate(ctx, g, []byte(`{"kind":"`+string(contract.QueryLedger)+`"}`))
-	return err == nil && a.Ledger != nil && a.Ledger.ID == c.ID()
+	all, err := agreed(ctx, c, func(ctx context.Context, g *gateway) (reply, error) {
+		return answer(ctx, g, []byte(`{"kind":"`+string(contract.QueryLedger)+`"}`))
+	}, sameReply)
+	if err != nil {
+		return false
+	}
+	a := all[0].says.answer
+	return a.Ledger != nil && a.Ledger.ID == c.ID()
 }

@@ -1,10 +1,12 @@
 package fabric
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,11 +18,11 @@ import (
 // Bounds of time. With three orderers a commit takes about 0.12 s, and 1.5 s
 // when their leader has died.
 const (
-	endorseTimeout  = 15 * time.Second
-	evaluateTimeout = 10 * time.Second
-	orderTimeout    = 10 * time.Second
+	endorseTimeout  = 5 * time.Second
+	evaluateTimeout = 5 * time.Second
+	orderTimeout    = 3 * time.Second
 	// statusTimeout is after what silence the same transaction is sent again.
-	statusTimeout   = 5 * time.Second
+	statusTimeout   = 3 * time.Second
 	defaultPatience = 60 * time.Second // of Submit and Query, with all gateways
 	firstPause      = 20 * time.Millisecond
 	longestPause    = 2 * time.Second
@@ -40,6 +42,7 @@ type Client struct {
 
 	preferred atomic.Uint32 // index of the gateway that worked last
 	seen      atomic.Uint64 // the highest block that a call has told of
+	attempts  atomic.Uint64 // of calls that may write, for figures
 
 	closed  context.Context // done when Close was called
 	close   context.CancelFunc
@@ -74,7 +77,7 @@ func New(p *Profile) (*Client, error) {
 	}
 	c := &Client{profile: p, who: who, patience: defaultPatience, slots: make(chan struct{}, maxInFlight)}
 	c.closed, c.close = context.WithCancel(context.Background())
-	for _, at := range p.Gateways {
+	for _, at := range ownFirst(p) {
 		g, err := p.dial(at, who)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -82,6 +85,20 @@ func New(p *Profile) (*Client, error) {
 		c.gateways = append(c.gateways, g)
 	}
 	return c, nil
+}
+
+// ownFirst puts the gateways that are believed before the others.
+func ownFirst(p *Profile) []Gateway {
+	all := slices.Clone(p.Gateways)
+	slices.SortStableFunc(all, func(a, b Gateway) int { return cmp.Compare(stranger(a, p), stranger(b, p)) })
+	return all
+}
+
+func stranger(g Gateway, p *Profile) int {
+	if g.MSP == p.MSP {
+		return 0
+	}
+	return 1
 }
 
 // ID returns the ledger's id, as the profile says. Every transaction names it.
@@ -132,6 +149,11 @@ func (c *Client) ended(ctx context.Context, g *gateway, last error) error {
 func (c *Client) gateway(failures int) (*gateway, uint32) {
 	i := (c.preferred.Load() + uint32(failures)) % uint32(len(c.gateways))
 	return c.gateways[i], i
+}
+
+// prefer has a gateway tried first from now on.
+func (c *Client) prefer(g *gateway) {
+	c.preferred.Store(uint32(slices.Index(c.gateways, g)))
 }
 
 // noteHeight remembers a block that a caller is told of.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/hyperledger/fabric-gateway/pkg/client"
 
@@ -14,17 +15,21 @@ import (
 // errStream means that a gateway's stream of blocks is not as it should be.
 var errStream = errors.New("the peer's stream of blocks has a gap: ask its operator")
 
+// silence is how long a stream may lack a block that is known to be there. One
+// that has nothing to tell may be silent for ever.
+const silence = 5 * time.Second
+
 // Events yields every block of the channel from height on, also those that
-// hold nothing of ours, with no events. A stream that breaks is gone on with,
-// at the next block, through the next gateway. The caller's height is the
-// checkpoint: it is kept by whoever handles the blocks, after handling one.
+// hold nothing of ours, with no events. They come from a peer of the own
+// organisation; when there is none, or its stream breaks, from all peers, until
+// one of the own organisation has told of a block again. The caller's height is
+// the checkpoint: it is kept by whoever handles the blocks, after handling one.
 func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Block, error] {
 	return func(yield func(ledger.Block, error) bool) {
 		next := max(height, 1)
 		for failures := 0; ; failures++ {
 			before := next
-			g, _ := c.gateway(failures)
-			more, err := c.stream(ctx, g, &next, yield)
+			more, err := c.someBlocks(ctx, failures, &next, yield)
 			switch {
 			case !more:
 				return
@@ -35,7 +40,7 @@ func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Blo
 				yield(ledger.Block{}, ledger.ErrClosed)
 				return
 			case err != nil:
-				yield(ledger.Block{}, fmt.Errorf("%s: %w", g.address, err))
+				yield(ledger.Block{}, err)
 				return
 			}
 			if next > before {
@@ -46,29 +51,79 @@ func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Blo
 	}
 }
 
-// stream yields blocks from one gateway until the stream breaks. more is false
-// if the caller wants no more; an error is final.
-func (c *Client) stream(ctx context.Context, g *gateway, next *uint64, yield func(ledger.Block, error) bool) (more bool, err error) {
+// someBlocks yields blocks until whoever tells of them falls silent. more is
+// false if the caller wants no more; an error is final.
+func (c *Client) someBlocks(ctx context.Context, failures int, next *uint64, yield func(ledger.Block, error) bool) (more bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.closed, cancel)()
-	blocks, err := g.network.BlockEvents(ctx, client.WithStartBlock(*next))
-	if err != nil {
-		return true, nil // as a stream that broke at once
+	if g := c.gateways[failures%len(c.gateways)]; g.own {
+		return c.ownBlocks(ctx, g, next, yield)
 	}
+	return c.agreedBlocks(ctx, next, yield)
+}
+
+// ownBlocks yields the blocks of one gateway, which is believed.
+func (c *Client) ownBlocks(ctx context.Context, g *gateway, next *uint64, yield func(ledger.Block, error) bool) (more bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	told := make(chan ledger.Block)
+	broken := make(chan error, 1)
+	go func() { broken <- c.stream(ctx, g, *next, told) }()
+	look := time.NewTicker(silence)
+	defer look.Stop()
+	for heard := true; ; {
+		select {
+		case b := <-told:
+			heard = true
+			c.noteHeight(b.Height)
+			*next++
+			if !yield(b, nil) {
+				cancel()
+				<-broken
+				return false, nil
+			}
+		case err := <-broken:
+			return true, err
+		case <-look.C:
+			if !heard && c.seen.Load() >= *next {
+				cancel()
+				<-broken
+				return true, nil
+			}
+			heard = false
+		}
+	}
+}
+
+// stream hands on blocks from one gateway until the stream breaks, which is no
+// error, or the gateway tells what cannot be.
+func (c *Client) stream(ctx context.Context, g *gateway, next uint64, to chan<- ledger.Block) error {
+	ctx, cancel := context.WithCancel(ctx)
+	blocks, err := g.network.BlockEvents(ctx, client.WithStartBlock(next))
+	if err != nil {
+		cancel()
+		return nil // as a stream that broke at once
+	}
+	defer func() {
+		cancel()
+		for range blocks { // whoever sends them waits until they are taken
+		}
+	}()
 	for b := range blocks {
-		if got := b.GetHeader().GetNumber(); got != *next {
-			return true, fmt.Errorf("%w (block %d, not %d)", errStream, got, *next)
+		if got := b.GetHeader().GetNumber(); got != next {
+			return fmt.Errorf("%s: %w (block %d, not %d)", g.address, errStream, got, next)
 		}
 		block, err := decode(b, c.profile.Chaincode)
 		if err != nil {
-			return true, err
+			return fmt.Errorf("%s: %w", g.address, err)
 		}
-		c.noteHeight(block.Height)
-		*next++
-		if !yield(block, nil) {
-			return false, nil
+		next++
+		select {
+		case to <- block:
+		case <-ctx.Done():
+			return nil
 		}
 	}
-	return true, nil
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
 	gatewaypb "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	"github.com/hyperledger/fabric-protos-go-apiv2/msp"
@@ -15,12 +14,10 @@ import (
 // errBehind means that a peer lacks blocks that this client has told of.
 var errBehind = errors.New("the peer is behind the others")
 
-// height returns the last block's number on the peers that a gateway asks. The
+// height returns the last block's number on a peer of the gateway's organisation. The
 // error is errBehind if it is lower than what was told before.
 func (c *Client) height(ctx context.Context, g *gateway) (uint64, error) {
-	short, cancel := context.WithTimeout(ctx, evaluateTimeout)
-	defer cancel()
-	b, err := g.systemQry.EvaluateWithContext(short, "GetChainInfo", client.WithArguments(c.profile.Channel))
+	b, err := g.evaluate(ctx, g.systemQry, "GetChainInfo", []byte(c.profile.Channel))
 	if err != nil {
 		return 0, err
 	}

@@ -3,9 +3,9 @@
 package fabric
 
 import (
+	"context"
 	"fmt"
-	"io"
-	"net/http"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,7 +25,7 @@ type realNetwork struct {
 	command, dir, source, genesis string
 }
 
-func newNetwork(t *testing.T, genesis []byte) *realNetwork {
+func newNetwork(t testing.TB, genesis []byte) *realNetwork {
 	t.Helper()
 	n := &realNetwork{
 		command: filepath.Join(t.TempDir(), "torrente-fabric"), dir: filepath.Join(t.TempDir(), "network"),
@@ -34,26 +34,56 @@ func newNetwork(t *testing.T, genesis []byte) *realNetwork {
 	if err := os.WriteFile(n.genesis, genesis, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", n.command, "./deploy/fabric/torrente-fabric")
-	build.Dir = n.source
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	n.build(t, "./deploy/fabric/torrente-fabric", n.command)
 	t.Cleanup(func() { n.run(t, "down") })
 	n.run(t, "up")
 	return n
 }
 
-func (n *realNetwork) run(t *testing.T, command string, flags ...string) {
+// build builds a program of this project.
+func (n *realNetwork) build(t testing.TB, what, to string, flags ...string) {
+	t.Helper()
+	build := exec.Command("go", append(append([]string{"build"}, flags...), "-o", to, what)...)
+	build.Dir = n.source
+	if info, err := os.Stat(filepath.Join(n.source, what, "go.mod")); err == nil && !info.IsDir() { // a module of its own
+		build.Dir, build.Args[len(build.Args)-1] = filepath.Join(n.source, what), "."
+	}
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// torrenteFabric is a command of it.
+func (n *realNetwork) torrenteFabric(command string, flags ...string) *exec.Cmd {
+	all := []string{command, "--dir", n.dir, "--source", n.source, "--genesis", n.genesis, "--port", fmt.Sprint(basePort)}
+	return exec.Command(n.command, append(all, flags...)...)
+}
+
+// start begins a command.
+func (n *realNetwork) start(t testing.TB, command string, flags ...string) *exec.Cmd {
+	t.Helper()
+	c := n.torrenteFabric(command, flags...)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// try runs a command to its end.
+func (n *realNetwork) try(command string, flags ...string) error {
+	out, err := n.torrenteFabric(command, flags...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", command, err, out)
+	}
+	return nil
+}
+
+// run runs one that has to succeed.
+func (n *realNetwork) run(t testing.TB, command string, flags ...string) {
 	t.Helper()
 	began := time.Now()
-	all := []string{command, "--dir", n.dir, "--source", n.source, "--genesis", n.genesis, "--port", fmt.Sprint(basePort)}
-	out, err := exec.Command(n.command, append(all, flags...)...).CombinedOutput()
-	if err != nil {
-		t.Errorf("%s: %v\n%s\n%s", command, err, out, n.logs())
-	}
-	if err != nil && command == "up" {
-		t.FailNow()
+	if err := n.try(command, flags...); err != nil {
+		t.Fatalf("%v\n%s", err, n.logs())
 	}
 	t.Logf("%s took %s", command, time.Since(began).Round(10*time.Millisecond))
 }
@@ -69,40 +99,77 @@ func (n *realNetwork) logs() string {
 	return all.String()
 }
 
-// client is the ledger through the gateways of an organisation's profile.
-func (n *realNetwork) client(t *testing.T, organisation string) *Client {
+// profile is an organisation's connection profile.
+func (n *realNetwork) profile(t testing.TB, organisation string) *Profile {
 	t.Helper()
-	p := must[*Profile](t)(ReadProfile(filepath.Join(n.dir, "profiles", organisation+".json")))
+	return must[*Profile](t)(ReadProfile(filepath.Join(n.dir, "profiles", organisation+".json")))
+}
+
+// client is the ledger through the gateways of an organisation's profile.
+func (n *realNetwork) client(t testing.TB, organisation string) *Client {
+	t.Helper()
+	return connect(t, n.profile(t, organisation))
+}
+
+func connect(t testing.TB, p *Profile) *Client {
+	t.Helper()
 	c := must[*Client](t)(New(p))
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-// kill ends a process of the network at once.
-func (n *realNetwork) kill(t *testing.T, name string) {
+// tls is the folder of the TLS files of an organisation's peer.
+func (n *realNetwork) tls(organisation string) string {
+	return filepath.Join(n.dir, "organisations", organisation, "nodes", "peer", "tls")
+}
+
+// pid is that of a process of the network.
+func (n *realNetwork) pid(t testing.TB, name string) int {
 	t.Helper()
 	text := must[[]byte](t)(os.ReadFile(filepath.Join(n.dir, "pids", name)))
 	number, _, _ := strings.Cut(string(text), " ")
-	if err := syscall.Kill(must[int](t)(strconv.Atoi(number)), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	return must[int](t)(strconv.Atoi(number))
+}
+
+func (n *realNetwork) signal(t testing.TB, name string, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(n.pid(t, name), s); err != nil {
+		t.Fatalf("%s: %v", name, err)
 	}
 }
 
-// leader is the name of the orderer that leads.
-func (n *realNetwork) leader(t *testing.T) string {
+// kill ends a process of the network at once, and waits until it has given back
+// its ports and files.
+func (n *realNetwork) kill(t testing.TB, name string) {
 	t.Helper()
-	defer http.DefaultClient.CloseIdleConnections()
-	for i := range 3 {
-		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", basePort+20*i+4))
-		if err != nil {
-			continue
-		}
-		text, _ := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if strings.Contains(string(text), `consensus_etcdraft_is_leader{channel="torrente"} 1`) {
-			return fmt.Sprintf("orderer%d", i+1)
+	stat := fmt.Sprintf("/proc/%d/stat", n.pid(t, name))
+	n.signal(t, name, syscall.SIGKILL)
+	until(t, name+" is gone", func() bool {
+		text, err := os.ReadFile(stat)
+		return err != nil || strings.Contains(string(text), ") Z ")
+	})
+}
+
+// until asks again and again until something is so.
+func until(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for !so() {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
-	t.Fatal("the orderers have no leader")
-	return ""
+}
+
+func orderer(number int) string { return fmt.Sprintf("orderer%d", number+1) }
+
+// occupy listens where a process of the network wants to.
+func occupy(t testing.TB, port int) net.Listener {
+	t.Helper()
+	return must[net.Listener](t)(net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)))
 }

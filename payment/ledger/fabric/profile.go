@@ -19,6 +19,7 @@ const (
 	maxPEM      = 256 << 10 // bytes of a file that it names
 	maxGateways = 32
 	maxNameLen  = 249 // bytes of a channel's name, as Fabric has it
+	maxMembers  = 1000
 )
 
 // ErrProfile means that a connection profile is refused.
@@ -35,7 +36,11 @@ type Profile struct {
 	MSP         string `json:"msp"`
 	Certificate string `json:"certificate"` // PEM file
 	Key         string `json:"key"`         // PEM file, PKCS #8
-	// Gateways are peers, the preferred one first.
+	// Organisations is how many there are on the channel: fewer than half of
+	// them may lie.
+	Organisations int `json:"organisations"`
+	// Gateways are peers, the preferred one first. Those of MSP itself are
+	// believed.
 	Gateways []Gateway `json:"gateways"`
 
 	dir string
@@ -43,6 +48,7 @@ type Profile struct {
 
 // Gateway is one peer.
 type Gateway struct {
+	MSP     string `json:"msp"`            // whose it is
 	Address string `json:"address"`        // host:port
 	Name    string `json:"name,omitempty"` // in its TLS certificate; empty: the host
 	CA      string `json:"ca"`             // PEM file of its TLS roots
@@ -93,13 +99,39 @@ func (p *Profile) check() error {
 	if len(p.Gateways) == 0 || len(p.Gateways) > maxGateways {
 		return fmt.Errorf("%w: it names %d gateways, not 1 to %d", ErrProfile, len(p.Gateways), maxGateways)
 	}
+	if p.Organisations < 1 || p.Organisations > maxMembers {
+		return fmt.Errorf("%w: organisations is %d, not how many the channel has", ErrProfile, p.Organisations)
+	}
 	for _, g := range p.Gateways {
+		if g.MSP == "" || len(g.MSP) > maxNameLen {
+			return fmt.Errorf("%w: the gateway %.80q has no msp, or too long a one", ErrProfile, g.Address)
+		}
 		if _, _, err := net.SplitHostPort(g.Address); err != nil {
 			return fmt.Errorf("%w: the gateway %.80q is not host:port", ErrProfile, g.Address)
 		}
 		if g.CA == "" {
 			return fmt.Errorf("%w: the gateway %s has no ca", ErrProfile, g.Address)
 		}
+	}
+	return p.checkWitnesses()
+}
+
+// witnesses is how many organisations have to say the same if the submitter's
+// own does not: one more than may lie, which are fewer than half.
+func (p *Profile) witnesses() int { return (p.Organisations-1)/2 + 1 }
+
+// checkWitnesses refuses a profile by whose gateways nothing could be believed.
+func (p *Profile) checkWitnesses() error {
+	others := map[string]bool{}
+	for _, g := range p.Gateways {
+		if g.MSP == p.MSP {
+			return nil
+		}
+		others[g.MSP] = true
+	}
+	if len(others) < p.witnesses() {
+		return fmt.Errorf("%w: it has no gateway of %s, and of %d other organisations where %d of %d must say the same: add gateways",
+			ErrProfile, p.MSP, len(others), p.witnesses(), p.Organisations)
 	}
 	return nil
 }

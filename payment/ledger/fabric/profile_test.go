@@ -16,7 +16,9 @@ import (
 func profile() *Profile {
 	return &Profile{
 		Ledger: payment.LedgerID{1}, Channel: "torrente", Chaincode: "torrente", MSP: "Alpha", Certificate: "c.pem", Key: "k.pem",
-		Gateways: []Gateway{{Address: "127.0.0.1:17051", CA: "ca.pem"}, {Address: "peer.example.org:7051", Name: "peer", CA: "ca.pem"}},
+		Organisations: 3, Gateways: []Gateway{
+			{MSP: "Beta", Address: "127.0.0.1:17051", CA: "ca.pem"}, {MSP: "Gamma", Address: "peer.example.org:7051", Name: "peer", CA: "ca.pem"},
+		},
 	}
 }
 
@@ -48,12 +50,19 @@ func TestProfilesAreChecked(t *testing.T) {
 		"a long chaincode": func(p *Profile) { p.Chaincode = strings.Repeat("x", 250) }, "no key": func(p *Profile) { p.Key = "" },
 		"no gateway": func(p *Profile) { p.Gateways = nil }, "33 gateways": func(p *Profile) { p.Gateways = make([]Gateway, 33) },
 		"no port": func(p *Profile) { p.Gateways[1].Address = "localhost" }, "no roots": func(p *Profile) { p.Gateways[0].CA = "" },
+		"a gateway of nobody": func(p *Profile) { p.Gateways[0].MSP = "" }, "no organisations": func(p *Profile) { p.Organisations = 0 },
+		"one witness": func(p *Profile) { p.Gateways[1].MSP = "Beta" }, "two witnesses of five": func(p *Profile) { p.Organisations = 5 },
 	} {
 		p := profile()
 		change(p)
 		if err := p.Write(filepath.Join(t.TempDir(), "p")); !errors.Is(err, ErrProfile) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	own := profile()
+	own.Organisations, own.Gateways = 1000, []Gateway{{MSP: "Alpha", Address: "127.0.0.1:1", CA: "ca.pem"}}
+	if err := own.check(); err != nil {
+		t.Errorf("a gateway of the own organisation alone: %v", err)
 	}
 	for what, text := range map[string]string{
 		"nothing": "", "no JSON": "x", "two": "{}{}", "an unknown field": `{"x":1}`, "huge": `{"msp":"` + strings.Repeat("x", maxProfile) + `"}`,

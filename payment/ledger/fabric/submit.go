@@ -1,8 +1,8 @@
 package fabric
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -43,6 +43,8 @@ func (c *Client) execute(ctx context.Context, function string, argument []byte) 
 		return ledger.Receipt{}, err
 	}
 	defer done()
+	said := refusals{}
+	var last error
 	for failures, conflicts := 0, 0; ; {
 		g, index := c.gateway(failures)
 		r, err := c.takeOver(call, g, failures, function, argument)
@@ -53,16 +55,20 @@ func (c *Client) execute(ctx context.Context, function string, argument []byte) 
 			c.noteHeight(r.Height)
 			return r, nil
 		}
-		if f := failureIn(err); f != nil && f.Final() {
-			return ledger.Receipt{}, f
-		}
 		if call.Err() != nil {
-			return ledger.Receipt{}, c.ended(ctx, g, err)
+			return ledger.Receipt{}, c.ended(ctx, g, cmp.Or(last, err))
 		}
-		if errors.Is(err, errInvalid) {
-			conflicts++ // the gateway is well
-		} else {
+		last = err
+		conflict := errors.Is(err, errInvalid)
+		if conflict {
+			conflicts++
+		}
+		if !conflict || !g.own { // a gateway of ours that tells of a conflict is well
 			failures++
+		}
+		said.note(g, err)
+		if err := said.believed(c.profile, failures >= len(c.gateways)); err != nil {
+			return ledger.Receipt{}, err
 		}
 		pause(call, failures+conflicts)
 	}
@@ -79,8 +85,12 @@ func (c *Client) takeOver(ctx context.Context, g *gateway, failures int, functio
 	return c.attempt(ctx, g, function, argument)
 }
 
-// attempt has a function endorsed, and ordered if it writes.
+// attempt has a function endorsed, and ordered if it writes. What a gateway of
+// ours tells is what a majority endorsed. What another tells is that if the
+// transaction was committed, for the envelope has our signature; if nothing was
+// to be written it is asked for again.
 func (c *Client) attempt(ctx context.Context, g *gateway, function string, argument []byte) (ledger.Receipt, error) {
+	c.attempts.Add(1)
 	proposal, err := g.contract.NewProposal(function, client.WithBytesArguments(argument))
 	if err != nil {
 		return ledger.Receipt{}, err
@@ -91,42 +101,53 @@ func (c *Client) attempt(ctx context.Context, g *gateway, function string, argum
 	if err != nil {
 		return ledger.Receipt{}, err
 	}
-	out, err := parseOutcome(tx.Result())
-	if err != nil {
+	var out invocation.Outcome
+	if err := parse(tx.Result(), &out); err != nil {
 		return ledger.Receipt{}, err
 	}
-	r := ledger.Receipt{Tx: out.Tx, Code: out.Code, Items: out.Items, Coins: out.Coins}
+	r := receiptOf(&out)
 	switch {
 	case out.Wrote:
-		r.Height, err = c.order(ctx, tx)
-	case out.Done != "":
-		r.Height, err = c.heightOf(ctx, g, out.Done)
+		r.Height, err = c.order(ctx, g, tx)
+	case !g.own:
+		return c.attested(ctx, argument)
 	default:
-		r.Height, err = c.height(ctx, g)
+		r.Height, err = c.judgedAt(ctx, g, &out)
 	}
 	return r, err
 }
 
-func parseOutcome(b []byte) (out invocation.Outcome, err error) {
-	if len(b) > invocation.MaxAnswer {
-		return out, fmt.Errorf("the chaincode answered %d bytes", len(b))
+func receiptOf(out *invocation.Outcome) ledger.Receipt {
+	return ledger.Receipt{Tx: out.Tx, Code: out.Code, Items: out.Items, Coins: out.Coins}
+}
+
+// judgedAt returns the height of an outcome that writes nothing: of the block
+// that holds the transaction, or the last that it was judged by.
+func (c *Client) judgedAt(ctx context.Context, g *gateway, out *invocation.Outcome) (uint64, error) {
+	if out.Done != "" {
+		return c.heightOf(ctx, g, out.Done)
 	}
-	if err := json.Unmarshal(b, &out); err != nil {
-		return out, fmt.Errorf("the chaincode's answer cannot be read: %w", err)
-	}
-	return out, nil
+	return c.height(ctx, g)
 }
 
 // order sends an endorsed transaction to the orderers until it is committed,
 // and returns its block. That a send succeeded proves nothing, and that it
-// failed as little: the commit status is asked for, and if none comes the same
-// bytes are sent again, by the next gateway.
-func (c *Client) order(ctx context.Context, tx *client.Transaction) (uint64, error) {
+// failed as little: the commit status is asked for, of those who are believed,
+// and if none comes the same bytes are sent again, by the next gateway.
+func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) (uint64, error) {
+	var last error
 	for n := 1; ; n++ {
 		height, err := send(ctx, tx)
-		if err == nil || errors.Is(err, errInvalid) || ctx.Err() != nil {
-			return height, err
+		if err == nil && !g.own {
+			height, err = c.committed(ctx, tx.TransactionID())
 		}
+		switch {
+		case err == nil || errors.Is(err, errInvalid):
+			return height, err
+		case ctx.Err() != nil:
+			return 0, cmp.Or(last, err)
+		}
+		last = err
 		pause(ctx, n)
 		signed, err := tx.Bytes() // with the signature, since send
 		if err != nil {
@@ -139,6 +160,7 @@ func (c *Client) order(ctx context.Context, tx *client.Transaction) (uint64, err
 		// The peer that tells of the commit is the one that has it: it is asked
 		// next time, too.
 		c.preferred.Store(index)
+		g = next
 	}
 }
 

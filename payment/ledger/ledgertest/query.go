@@ -62,21 +62,35 @@ func pages(t *testing.T, f *Fixture) {
 	}
 }
 
-// credits returns all of Poor's, each of which must come once.
+// longestList is the most pages that a list is read in: one more is a list that
+// never ends.
+const longestList = 10_000
+
+// credits returns all of Poor's, each of which must come once. Every page but
+// the last goes on behind the one before.
 func (f *Fixture) credits(t *testing.T, limit int) map[contract.TxID]payment.Amount {
 	t.Helper()
 	all := map[contract.TxID]payment.Amount{}
 	q := contract.Query{Kind: contract.QueryCredits, Account: AccountOf(f.Poor), Limit: limit}
-	for {
+	for range longestList {
 		a := f.ask(t, q)
 		for _, c := range a.Credits {
 			if _, twice := all[c.Tx]; twice {
-				t.Errorf("%v comes twice", c.Tx)
+				t.Fatalf("%d a page: %v comes twice", limit, c.Tx)
 			}
 			all[c.Tx] = c.Coins
 		}
-		if q.After = a.Next; q.After == "" {
+		if limit > 0 && len(a.Credits) > limit {
+			t.Fatalf("a page of %d credits has %d", limit, len(a.Credits))
+		}
+		if a.Next == "" {
 			return all
 		}
+		if len(a.Credits) == 0 || a.Next == q.After {
+			t.Fatalf("%d a page: after %q comes %q, with %d credits", limit, q.After, a.Next, len(a.Credits))
+		}
+		q.After = a.Next
 	}
+	t.Fatalf("%d a page: the list does not end", limit)
+	return nil
 }
