@@ -201,7 +201,7 @@ func TestVerifyFindsLies(t *testing.T) {
 		"a row more":         {call: func(_ *endorsers, c *committed) { c.writes["\x00acct\x00ff\x00"] = []byte{9} }, want: errWrites},
 		"no receipt":         {call: func(_ *endorsers, c *committed) { delete(c.writes, row(c, "\x00receipt\x00")) }, want: errWrites},
 		"rows of another":    {others: map[string]string{"lscc": "x"}, want: errWrites},
-		"a stranger":         {call: func(e *endorsers, c *committed) { *c = *e.submit(e.transfer(stranger(e.t), 1)) }, want: identity.ErrOtherFederation},
+		"a stranger":         {call: func(e *endorsers, c *committed) { *c = *e.submit(e.transfer(otherMember(e.t), 1)) }, want: identity.ErrOtherFederation},
 		"another signature":  {call: func(_ *endorsers, c *committed) { c.args[1][len(c.args[1])-1] ^= 1 }, want: ledger.ErrDamaged},
 		"no transaction":     {call: func(_ *endorsers, c *committed) { c.args[1] = []byte("x") }, want: contract.ErrTransaction},
 		"another function":   {call: func(_ *endorsers, c *committed) { c.args[0] = []byte("give") }, want: ledger.ErrDamaged},
@@ -239,9 +239,9 @@ func TestVerifyFindsLies(t *testing.T) {
 	}
 }
 
-// stranger is somebody whom another authority calls a member of the same
+// otherMember is somebody whom another authority calls a member of the same
 // organisation.
-func stranger(t *testing.T) *identity.Identity {
+func otherMember(t *testing.T) *identity.Identity {
 	return ledgertest.NewMembers(t, "Alpha", time.Now()).Rich
 }
 
