@@ -24,6 +24,9 @@ type fabricNetwork struct {
 	stage *stage
 	tool  []string // the command and its first arguments
 	began bool
+	// blockTime is how long the orderers collect transactions for a block; empty:
+	// as the command has it.
+	blockTime string
 }
 
 var errNoFabricTool = errors.New("a network of Fabric is made by " + fabricTool + ", which builds Fabric's programs from this project's source: run this in the folder of the source, or put the command into your PATH")
@@ -59,7 +62,11 @@ func (n *fabricNetwork) up(genesis string) error {
 	n.stage.tell("a network of Hyperledger Fabric begins, of three orderers and three organisations (its programs are built first, once: some minutes)")
 	n.began = true
 	began := time.Now()
-	if err := n.run(n.stage.ctx, "up", "--genesis", genesis); err != nil {
+	args := []string{"up", "--genesis", genesis}
+	if n.blockTime != "" {
+		args = append(args, "--block-time", n.blockTime)
+	}
+	if err := n.run(n.stage.ctx, args...); err != nil {
 		return err
 	}
 	n.stage.tell("the network runs, after %.1f s", time.Since(began).Seconds())

@@ -54,7 +54,7 @@ func (n *network) configureChannel() error {
 		members = append(members, node{p.Name, p.MSP, n.organisation(p.MSP), p.Port})
 	}
 	return fill(n.path("channel", "configtx.yaml"), "configtx.yaml", map[string]any{
-		"Orderers": node{Dir: n.organisation(ordererMSP)}, "Consenters": n.consenters(), "Organisations": members,
+		"Orderers": node{Dir: n.organisation(ordererMSP)}, "Consenters": n.consenters(), "Organisations": members, "BlockTime": n.BlockTime,
 	})
 }
 

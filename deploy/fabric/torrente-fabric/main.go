@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -23,6 +24,7 @@ func main() {
 type options struct {
 	dir, source, genesis, organisation string
 	port                               int
+	blockTime                          time.Duration
 }
 
 func command() *cobra.Command {
@@ -33,6 +35,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.source, "source", ".", "folder of this project's source")
 	f.StringVar(&o.genesis, "genesis", "", "the ledger's genesis document, a file")
 	f.StringVar(&o.organisation, "org", "", "the organisation to add")
+	f.DurationVar(&o.blockTime, "block-time", 100*time.Millisecond, "how long the orderers of a new network collect transactions for a block")
 	f.IntVar(&o.port, "port", 17000, "first of the 1000 ports of a new network")
 	_ = root.MarkPersistentFlagRequired("dir") // the flag is there
 	for name, c := range map[string]struct {

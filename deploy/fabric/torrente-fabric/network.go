@@ -26,7 +26,9 @@ type network struct {
 	Port     int      `json:"port"`     // first of its ports
 	Orderers int      `json:"orderers"` // of Raft
 	Members  []string `json:"members"`  // MSPs of the organisations, one peer each
-	Ledger   string   `json:"ledger,omitempty"`
+	// BlockTime is how long transactions are collected for a block.
+	BlockTime string `json:"block_time"`
+	Ledger    string `json:"ledger,omitempty"`
 	// How far the network has come. Each step may be taken again, so that a
 	// command that was interrupted is given once more.
 	Joined  bool   `json:"joined"`            // all have joined the channel
@@ -52,7 +54,7 @@ const networkFile = "network.json"
 
 // openNetwork reads the network in a folder, or plans a new one.
 func openNetwork(o *options) (n *network, made bool, err error) {
-	n = &network{Port: o.port, Orderers: 3, Members: []string{"Alpha", "Beta", "Gamma"}}
+	n = &network{Port: o.port, Orderers: 3, Members: []string{"Alpha", "Beta", "Gamma"}, BlockTime: o.blockTime.String()}
 	if n.dir, err = filepath.Abs(o.dir); err != nil {
 		return nil, false, err
 	}
