@@ -17,6 +17,7 @@ build: ## build the command into ./bin
 
 test: debian check ## every test there is, as CI runs it
 	@for m in $(MODULES); do (cd $$m && go test -race -tags failpoint ./...) || exit 1; done
+	@$(MAKE) test-fabric
 
 test-short: debian ## the tests that need under two minutes, with the race detector
 	@for m in $(MODULES); do (cd $$m && go test -race -short -tags failpoint ./...) || exit 1; done
@@ -27,7 +28,7 @@ check: ## vet, format, staticcheck, architecture
 	go test -run 'Imports|Pure|Purity' .
 
 test-fabric: ## the ledger on a Hyperledger Fabric network of this machine; builds it first
-	go test -race -tags fabric -count 1 -timeout 15m -v -run TestRealNetwork ./payment/ledger/fabric
+	go test -race -tags fabric -count 1 -timeout 15m -run TestRealNetwork ./payment/ledger/fabric
 
 bench-fabric: ## how fast the ledger is on that network, beside what the network can do
 	go test -tags fabric -run '^$$' -bench RealNetwork -benchtime 1x -timeout 30m -v ./payment/ledger/fabric
