@@ -28,7 +28,7 @@ check: ## vet, format, staticcheck, architecture
 	go test -run 'Imports|Pure|Purity' .
 
 test-fabric: ## the ledger on a Hyperledger Fabric network of this machine; builds it first
-	go test -race -tags fabric -count 1 -timeout 15m -run TestRealNetwork ./payment/ledger/fabric
+	go test -race -tags fabric -count 1 -timeout 15m -v -run TestRealNetwork ./payment/ledger/fabric
 
 bench-fabric: ## how fast the ledger is on that network, beside what the network can do
 	go test -tags fabric -run '^$$' -bench RealNetwork -benchtime 1x -timeout 30m -v ./payment/ledger/fabric
