@@ -17,6 +17,7 @@ build: ## build the command into ./bin
 
 test: debian check ## every test there is, as CI runs it
 	@for m in $(MODULES); do (cd $$m && go test -race -tags failpoint ./...) || exit 1; done
+	@$(MAKE) test-fabric
 
 test-short: debian ## the tests that need under two minutes, with the race detector
 	@for m in $(MODULES); do (cd $$m && go test -race -short -tags failpoint ./...) || exit 1; done

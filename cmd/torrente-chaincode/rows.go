@@ -57,7 +57,15 @@ func (r rows) GetMany(keys []string) ([][]byte, error) {
 			return nil, err
 		}
 	}
+	return r.read(composites)
+}
+
+// read asks the peer once, for Fabric's keys.
+func (r rows) read(composites []string) ([][]byte, error) {
 	values, err := r.stub.GetMultipleStates(composites...)
+	if err == nil && len(values) != len(composites) {
+		return nil, fmt.Errorf("read %d rows: the peer gave %d", len(composites), len(values))
+	}
 	for i := range values {
 		if len(values[i]) == 0 {
 			values[i] = nil

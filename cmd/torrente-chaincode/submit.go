@@ -23,14 +23,14 @@ func (c *chaincode) submit(stub shim.ChaincodeStubInterface, argument []byte) (a
 	if err != nil {
 		return nil, err
 	}
-	before, err := readReceipt(stub, one.ID)
+	st, before, err := prefetch(stub, one)
 	if err != nil || before != nil {
 		return before, err
 	}
-	if err := c.admit(rows{stub}, one); err != nil {
+	if err := c.admit(st.rows, one); err != nil {
 		return nil, err
 	}
-	return execute(stub, one)
+	return execute(stub, st, one)
 }
 
 // admit checks certificate and time. The time comes from the transaction's
@@ -49,9 +49,9 @@ func (c *chaincode) admit(st rows, one *admission.Candidate) error {
 
 // execute applies the transaction, and writes its receipt and its event if it
 // changed anything.
-func execute(stub shim.ChaincodeStubInterface, one *admission.Candidate) (*invocation.Outcome, error) {
+func execute(stub shim.ChaincodeStubInterface, st contract.State, one *admission.Candidate) (*invocation.Outcome, error) {
 	stub.StartWriteBatch()
-	result, err := contract.Apply(rows{stub}, one.Creator, one.Tx)
+	result, err := contract.Apply(st, one.Creator, one.Tx)
 	if err != nil {
 		return nil, err
 	}

@@ -97,11 +97,7 @@ func Apply(st State, creator Creator, tx *Transaction) (Result, error) {
 // revocation, office, and whether it was done before, whose result it fills in.
 func (r *run) admit(rules *rules) (code Code, repeated bool) {
 	requestKey := keyRequest(r.creator, r.tx.Request)
-	keys := []string{keyLedger, keyOrganisation(r.msp), keyRevoked(r.creator)}
-	if rules.once {
-		keys = append(keys, requestKey)
-	}
-	r.load(keys...)
+	r.load(admissionKeys(r.msp, r.creator, r.tx)...)
 	if !r.read(keyLedger, &r.ledger) {
 		if r.err == nil {
 			r.err = ErrNoLedger
@@ -129,6 +125,15 @@ func (r *run) admit(rules *rules) (code Code, repeated bool) {
 	}
 	r.result = before.result
 	return OK, true
+}
+
+// admissionKeys are the rows that admit reads.
+func admissionKeys(msp string, creator payment.Account, tx *Transaction) []string {
+	keys := []string{keyLedger, keyOrganisation(msp), keyRevoked(creator)}
+	if tx.Args.Call().rules().once {
+		keys = append(keys, keyRequest(creator, tx.Request))
+	}
+	return keys
 }
 
 // majority reports whether so many organisations are more than half of them

@@ -7,13 +7,17 @@ func (r *run) redeemMany() Code {
 	if !distinct(a.Redeems, func(d *Redeem) payment.CommitmentID { return d.Commitment }) {
 		return Duplicate
 	}
-	var keys []string
+	r.load(redeemKeys(a)...)
+	return r.each(len(a.Redeems), func(i int) Code { return r.redeem(&a.Redeems[i]) })
+}
+
+// redeemKeys are the rows that redeems read, each in one go with the others.
+func redeemKeys(a *RedeemMany) (keys []string) {
 	for _, d := range a.Redeems {
 		keys = append(keys, keyCommitment(d.Commitment), keyCap(d.Commitment, d.K),
 			keyRedeemed(d.Commitment), keyEnd(d.Commitment))
 	}
-	r.load(keys...)
-	return r.each(len(a.Redeems), func(i int) Code { return r.redeem(&a.Redeems[i]) })
+	return keys
 }
 
 // redeem pays the receiver for the units between the last redeemed link and

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -100,7 +98,11 @@ func (n *network) admit(ctx context.Context, member int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	update, err := n.configUpdate(ctx, dir, msp)
+	definition, err := run(ctx, n.dir, []string{"FABRIC_CFG_PATH=" + n.path("channel")}, n.tool("configtxgen"), "-printOrg", msp)
+	if err != nil {
+		return err
+	}
+	update, err := n.configUpdate(ctx, dir, func(config map[string]any) (bool, error) { return addMember(config, msp, []byte(definition)) })
 	if err != nil || update == "" {
 		return err
 	}
@@ -113,99 +115,13 @@ func (n *network) admit(ctx context.Context, member int) error {
 	return n.ordered(ctx, voters-1, "", "channel", "update", "-c", channel, "-f", update)
 }
 
-// configUpdate writes a transaction that adds a member, and returns its path,
-// which is empty if the channel has the member.
-func (n *network) configUpdate(ctx context.Context, dir, msp string) (string, error) {
-	definition, err := run(ctx, n.dir, []string{"FABRIC_CFG_PATH=" + n.path("channel")}, n.tool("configtxgen"), "-printOrg", msp)
-	if err != nil {
-		return "", err
+// addMember puts a member's definition into a configuration, unless the member
+// is there.
+func addMember(config map[string]any, msp string, definition []byte) (bool, error) {
+	members, err := within(config, "channel_group", "groups", "Application", "groups")
+	if err != nil || members[msp] != nil {
+		return false, err
 	}
-	block := filepath.Join(dir, "config.block")
-	if err := n.ordered(ctx, 0, "", "channel", "fetch", "config", block, "-c", channel); err != nil {
-		return "", err
-	}
-	before, err := n.currentConfig(ctx, block)
-	if err != nil {
-		return "", err
-	}
-	after, err := withMember(before, msp, []byte(definition))
-	if err != nil || after == nil {
-		return "", err
-	}
-	old, changed, delta := filepath.Join(dir, "before"), filepath.Join(dir, "after"), filepath.Join(dir, "delta")
-	if err := errors.Join(n.encode(ctx, "common.Config", before, old), n.encode(ctx, "common.Config", after, changed)); err != nil {
-		return "", err
-	}
-	if _, err := run(ctx, dir, nil, n.tool("configtxlator"), "compute_update", "--channel_id", channel, "--original", old, "--updated", changed, "--output", delta); err != nil {
-		return "", err
-	}
-	text, err := run(ctx, dir, nil, n.tool("configtxlator"), "proto_decode", "--input", delta, "--type", "common.ConfigUpdate")
-	if err != nil {
-		return "", err
-	}
-	envelope, err := json.Marshal(map[string]any{"payload": map[string]any{
-		"header": map[string]any{"channel_header": map[string]any{"channel_id": channel, "type": 2}}, // CONFIG_UPDATE
-		"data":   map[string]any{"config_update": json.RawMessage(text)},
-	}})
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "update")
-	return path, n.encode(ctx, "common.Envelope", envelope, path)
-}
-
-// encode has Fabric write one of its messages from JSON.
-func (n *network) encode(ctx context.Context, kind string, text []byte, path string) error {
-	if err := os.WriteFile(path+".json", text, 0o600); err != nil {
-		return err
-	}
-	_, err := run(ctx, n.dir, nil, n.tool("configtxlator"), "proto_encode", "--input", path+".json", "--type", kind, "--output", path)
-	return err
-}
-
-// currentConfig reads the configuration out of its block, as JSON.
-func (n *network) currentConfig(ctx context.Context, block string) ([]byte, error) {
-	text, err := run(ctx, n.dir, nil, n.tool("configtxlator"), "proto_decode", "--input", block, "--type", "common.Block")
-	if err != nil {
-		return nil, err
-	}
-	var decoded struct {
-		Data struct {
-			Data []struct {
-				Payload struct {
-					Data struct {
-						Config json.RawMessage `json:"config"`
-					} `json:"data"`
-				} `json:"payload"`
-			} `json:"data"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal([]byte(text), &decoded); err != nil || len(decoded.Data.Data) != 1 {
-		return nil, fmt.Errorf("the channel's configuration cannot be read: %w", err)
-	}
-	return decoded.Data.Data[0].Payload.Data.Config, nil
-}
-
-// withMember puts a member's definition into a configuration. It returns nil if
-// the member is there.
-func withMember(config []byte, msp string, definition []byte) ([]byte, error) {
-	var whole map[string]any
-	d := json.NewDecoder(bytes.NewReader(config))
-	d.UseNumber()
-	if err := d.Decode(&whole); err != nil {
-		return nil, err
-	}
-	at := whole
-	for _, key := range []string{"channel_group", "groups", "Application", "groups"} {
-		next, ok := at[key].(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("the channel's configuration has no %s", key)
-		}
-		at = next
-	}
-	if at[msp] != nil {
-		return nil, nil
-	}
-	at[msp] = json.RawMessage(definition)
-	return json.Marshal(whole)
+	members[msp] = json.RawMessage(definition)
+	return true, nil
 }

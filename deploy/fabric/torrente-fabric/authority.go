@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -53,6 +55,64 @@ func newAuthority(name string) (*authority, error) {
 	}
 	root, err := x509.ParseCertificate(der)
 	return &authority{root, key}, err
+}
+
+// keep writes the authority into a folder, and openAuthority reads it.
+func (a *authority) keep(dir string) error {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		writePEM(filepath.Join(dir, "ca.pem"), "CERTIFICATE", a.root.Raw),
+		writePEM(filepath.Join(dir, "ca.key"), "PRIVATE KEY", pkcs8),
+	)
+}
+
+func openAuthority(dir string) (*authority, error) {
+	root, err := readCertificate(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "ca.key")
+	der, err := readPEM(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	own, ok := key.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s holds no ECDSA key: make the network anew", path)
+	}
+	return &authority{root, own}, nil
+}
+
+func readCertificate(path string) (*x509.Certificate, error) {
+	der, err := readPEM(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// readPEM reads the first block of a file.
+func readPEM(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s is no PEM file: name a certificate", path)
+	}
+	return block.Bytes, nil
 }
 
 // pair is a certificate and its key, in DER.

@@ -6,6 +6,7 @@
 //	torrente-fabric up --dir DIR [--genesis FILE]   make and start, or start again
 //	torrente-fabric deploy --dir DIR --genesis FILE install the chaincode, begin the ledger
 //	torrente-fabric add-org --dir DIR --org NAME    one more organisation, by vote of a majority
+//	torrente-fabric revoke --dir DIR --org NAME --certificate FILE
 //	torrente-fabric status --dir DIR
 //	torrente-fabric down --dir DIR                  stop; the data stays
 //

@@ -15,7 +15,8 @@ const nodeOUs = `NodeOUs:
   OrdererOUIdentifier: {OrganizationalUnitIdentifier: orderer}
 `
 
-// organisation is the authorities of one.
+// organisation is the authorities of one. That of its identities is kept, so
+// that it can revoke: folder ca.
 type organisation struct {
 	dir        string
 	identities *authority
@@ -34,7 +35,7 @@ func makeOrganisation(dir, msp string) (*organisation, error) {
 		return nil, err
 	}
 	o := &organisation{dir, identities, tls}
-	return o, o.writeMSP(filepath.Join(dir, "msp"))
+	return o, errors.Join(o.writeMSP(filepath.Join(dir, "msp")), identities.keep(filepath.Join(dir, "ca")))
 }
 
 func (o *organisation) writeMSP(dir string) error {

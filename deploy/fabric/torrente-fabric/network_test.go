@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -122,6 +124,40 @@ func TestOrganisationsAreApart(t *testing.T) {
 		if _, err := c.Verify(x509.VerifyOptions{Roots: roots, DNSName: "127.0.0.1"}); (err == nil) != good {
 			t.Errorf("%s: %v", who.root.Subject.CommonName, err)
 		}
+	}
+}
+
+// A list names all that were revoked, and none of another organisation's.
+func TestRevokedStayRevoked(t *testing.T) {
+	n := planned(t)
+	o, err := makeOrganisation(n.organisation("Alpha"), "Alpha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(o.makeNode("one", "client"), o.makeNode("two", "client")); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"one", "two", "one"} {
+		c, err := readCertificate(filepath.Join(o.dir, "nodes", name, "msp", "signcerts", "cert.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := n.listRevoked(o.dir, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		list, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil || len(list.RevokedCertificateEntries) != min(i+1, 2) || list.Number.Int64() != int64(i+1) || list.CheckSignatureFrom(o.identities.root) != nil {
+			t.Errorf("%s: %+v, %v", name, list, err)
+		}
+	}
+	other, err := newAuthority("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.listRevoked(o.dir, other.root); err == nil || !strings.Contains(err.Error(), "name the organisation that issued it") {
+		t.Errorf("another's: %v", err)
 	}
 }
 

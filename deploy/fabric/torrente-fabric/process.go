@@ -110,14 +110,16 @@ func (n *network) stop(name string) error {
 }
 
 // ended reports whether a process has given back its files and ports. Its
-// program is gone before they are.
+// program is gone before they are, and its first thread may be before others.
 func ended(pid int) bool {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
 		return true
 	}
+	threads, err := os.ReadDir(filepath.Join(dir, "task"))
 	_, after, _ := bytes.Cut(stat, []byte(") ")) // the name may hold anything else
-	return len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
+	return err != nil || len(threads) <= 1 && len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
 }
 
 // waitFor asks until there is no error.

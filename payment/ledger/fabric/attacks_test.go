@@ -40,6 +40,7 @@ func attacks(t *testing.T, n *realNetwork, m *members) {
 		try  func(t *testing.T, n *realNetwork, m *members)
 	}{
 		{"a Fabric identity of no member", ofNoMember},
+		{"a revoked Fabric identity", revokedIdentity},
 		{"a creator of no member", creatorOfNoMember},
 		{"a revoked account", revokedAccount},
 		{"a transaction ten minutes off", tenMinutesOff},
@@ -65,21 +66,30 @@ func attacks(t *testing.T, n *realNetwork, m *members) {
 // channel does not know, under a member's name.
 func ofNoMember(t *testing.T, n *realNetwork, m *members) {
 	p := n.profile(t, "alpha")
+	issueTo(t, p, nil, nil)
+	isStranger(t, connect(t, p), m)
+}
+
+// issueTo gives a profile a Fabric identity by an authority, or by nobody.
+func issueTo(t *testing.T, p *Profile, root *x509.Certificate, by any) {
+	t.Helper()
 	dir := t.TempDir()
 	p.Certificate, p.Key = filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
 	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "client", OrganizationalUnit: []string{"client"}},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		SerialNumber: big.NewInt(77), Subject: pkix.Name{CommonName: "client", OrganizationalUnit: []string{"client"}},
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
 	}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))
+	if root == nil {
+		root, by = template, key
+	}
+	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, root, &key.PublicKey, by))
 	pkcs8 := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(key))
 	for path, block := range map[string]*pem.Block{p.Certificate: {Type: "CERTIFICATE", Bytes: der}, p.Key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
 		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	isStranger(t, connect(t, p), m)
 }
 
 // isStranger has everything refused, at once and with the reason.
@@ -243,4 +253,29 @@ func endorsedByTampered(t *testing.T, n *realNetwork, m *members) {
 	t.Log(err)
 	n.kill(t, "chaincode-alpha")
 	n.run(t, "up")
+}
+
+// revokedIdentity submits as a Fabric identity that its organisation issued, and
+// then revoked.
+func revokedIdentity(t *testing.T, n *realNetwork, m *members) {
+	p := n.profile(t, "alpha")
+	ca := filepath.Join(n.dir, "organisations", "alpha", "ca")
+	root := must[*x509.Certificate](t)(x509.ParseCertificate(readPEM(t, filepath.Join(ca, "ca.pem"))))
+	key := must[any](t)(x509.ParsePKCS8PrivateKey(readPEM(t, filepath.Join(ca, "ca.key"))))
+	issueTo(t, p, root, key)
+	c := connect(t, p)
+	succeeds(t, c, m.payers["alpha"], &contract.Transfer{To: ledgertest.AccountOf(m.Rich), Coins: 1})
+	n.run(t, "revoke", "--org", "Alpha", "--certificate", p.Certificate)
+	// A peer refuses when it has the block of the new configuration.
+	until(t, "the certificate is refused", func() bool {
+		_, err := c.Query(t.Context(), contract.Query{Kind: contract.QueryLedger})
+		return errors.Is(err, ErrIdentity)
+	})
+	isStranger(t, c, m)
+}
+
+func readPEM(t *testing.T, path string) []byte {
+	t.Helper()
+	block, _ := pem.Decode(must[[]byte](t)(os.ReadFile(path)))
+	return block.Bytes
 }

@@ -42,7 +42,10 @@ type Client struct {
 
 	preferred atomic.Uint32 // index of the gateway that worked last
 	seen      atomic.Uint64 // the highest block that a call has told of
-	attempts  atomic.Uint64 // of calls that may write, for figures
+
+	// For figures: how often calls that may write were attempted, and how many of
+	// those were committed as invalid.
+	attempts, conflicts atomic.Uint64
 
 	closed  context.Context // done when Close was called
 	close   context.CancelFunc

@@ -32,6 +32,7 @@ const (
 // market is payers and uploaders, with commitments that are ready to be redeemed.
 type market struct {
 	genesis   []byte
+	network   *realNetwork
 	clients   []*Client // one of each organisation's profile
 	torrent   payment.TorrentID
 	payers    []*payer
@@ -78,6 +79,7 @@ func (m *market) client(i int) *Client { return m.clients[i%len(m.clients)] }
 // open registers the torrent, the payers' intentions and all commitments.
 func (m *market) open(b *testing.B, n *realNetwork) {
 	b.Helper()
+	m.network = n
 	for _, name := range organisationsOfNetwork {
 		m.clients = append(m.clients, n.client(b, name))
 	}

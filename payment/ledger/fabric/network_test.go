@@ -142,11 +142,12 @@ func (n *realNetwork) signal(t testing.TB, name string, s syscall.Signal) {
 // its ports and files.
 func (n *realNetwork) kill(t testing.TB, name string) {
 	t.Helper()
-	stat := fmt.Sprintf("/proc/%d/stat", n.pid(t, name))
+	dir := fmt.Sprintf("/proc/%d", n.pid(t, name))
 	n.signal(t, name, syscall.SIGKILL)
 	until(t, name+" is gone", func() bool {
-		text, err := os.ReadFile(stat)
-		return err != nil || strings.Contains(string(text), ") Z ")
+		text, err := os.ReadFile(dir + "/stat")
+		threads, gone := os.ReadDir(dir + "/task")
+		return err != nil || gone != nil || len(threads) <= 1 && strings.Contains(string(text), ") Z ")
 	})
 }
 

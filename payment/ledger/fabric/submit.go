@@ -62,6 +62,7 @@ func (c *Client) execute(ctx context.Context, function string, argument []byte) 
 		conflict := errors.Is(err, errInvalid)
 		if conflict {
 			conflicts++
+			c.conflicts.Add(1)
 		}
 		if !conflict || !g.own { // a gateway of ours that tells of a conflict is well
 			failures++

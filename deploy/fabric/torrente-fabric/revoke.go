@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// listLifetime is how long a list of revoked certificates says that it is good.
+const listLifetime = 365 * 24 * time.Hour
+
+// revoke has no peer and no orderer take a Fabric identity any more: its
+// organisation puts the certificate on a list in the channel's configuration,
+// which its administrator alone may change. The coins of a member are not
+// touched by it: those are the ledger's to freeze.
+func revoke(ctx context.Context, o *options) error {
+	n, made, err := openNetwork(o)
+	if err != nil {
+		return err
+	}
+	member := slices.Index(n.Members, o.organisation)
+	switch {
+	case !made || !n.Joined:
+		return fmt.Errorf("%s holds no network: make one with up", n.dir)
+	case member < 0:
+		return fmt.Errorf("%.80q is no organisation of the network, which are %s: name one with --org", o.organisation, strings.Join(n.Members, ", "))
+	case o.certificate == "":
+		return errors.New("name the certificate to revoke with --certificate")
+	}
+	c, err := readCertificate(o.certificate)
+	if err != nil {
+		return err
+	}
+	list, err := n.listRevoked(n.organisation(o.organisation), c)
+	if err != nil {
+		return err
+	}
+	dir := n.path("channel", "revoke-"+strings.ToLower(o.organisation))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	update, err := n.configUpdate(ctx, dir, func(config map[string]any) (bool, error) { return setRevoked(config, o.organisation, list) })
+	if err != nil || update == "" {
+		return err
+	}
+	return n.ordered(ctx, member, "", "channel", "update", "-c", channel, "-f", update)
+}
+
+// listRevoked adds a certificate to the organisation's list, which names all
+// that were revoked before: the channel knows one list. It returns the list.
+func (n *network) listRevoked(organisation string, c *x509.Certificate) ([]byte, error) {
+	a, err := openAuthority(filepath.Join(organisation, "ca"))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.CheckSignatureFrom(a.root); err != nil {
+		return nil, fmt.Errorf("the certificate of %q is not by this organisation's authority (%w): name the organisation that issued it", c.Subject.CommonName, err)
+	}
+	path := filepath.Join(organisation, "ca", "revoked.pem")
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(listLifetime)}
+	switch der, err := readPEM(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	default:
+		before, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		list.RevokedCertificateEntries = before.RevokedCertificateEntries
+		list.Number.Add(before.Number, big.NewInt(1))
+	}
+	if !slices.ContainsFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(c.SerialNumber) == 0 }) {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.root, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), writePEM(path, "X509 CRL", der)
+}
+
+// setRevoked puts a list in place of the one that an organisation has.
+func setRevoked(config map[string]any, msp string, list []byte) (bool, error) {
+	of, err := within(config, "channel_group", "groups", "Application", "groups", msp, "values", "MSP", "value", "config")
+	if err != nil {
+		return false, err
+	}
+	of["revocation_list"] = []string{base64.StdEncoding.EncodeToString(list)}
+	return true, nil
+}
