@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// firstCap is how many units a first cap is, at most; all who never
-	// delivered anything together get a twentieth of what is frozen.
+	// firstCap is how many units the first cap of a stranger is, at most; all who
+	// never delivered anything together get a twentieth of what is frozen.
 	firstCap      = 64
 	strangerShare = 20
 	// dealLife is how long a commitment can be redeemed. One that has less
@@ -183,21 +183,27 @@ func (t *Torrent) proven() uint32 {
 
 // first is how high the first cap of a commitment may be. Whoever was paid more
 // than proven for this torrent has delivered, also if the records of that are
-// lost.
+// lost. Whoever has delivered is promised at once what it has delivered so far, if
+// that is more, and leaves half of the torrent to others: while a cap is raised a
+// ledger that is slow would hold up the download.
 func (p *purse) first(f *frozen, account payment.Account, links, proven uint32) (uint32, error) {
 	most := min(firstCap, uint64(links))
-	var strangers uint64
+	var strangers, delivered uint64
+	known := false
 	for _, o := range p.member.Wallet.Openings() {
 		here := o.Commitment.Intention == f.intention
-		if delivered := o.Owed > 0 || here && o.Released > proven; delivered {
+		if o.Owed > 0 || here && o.Released > proven {
 			if o.Commitment.Receiver == account {
-				return uint32(most), nil
+				known, delivered = true, delivered+uint64(o.Owed)
 			}
 			continue
 		}
 		if here && !o.Ended {
 			strangers += uint64(o.Cap)
 		}
+	}
+	if known {
+		return uint32(min(uint64(links), max(most, min(delivered, f.units/2)))), nil
 	}
 	share := max(1, (f.units+strangerShare-1)/strangerShare)
 	if strangers >= share {

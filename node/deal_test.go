@@ -63,6 +63,34 @@ func TestPaidSellerIsNoStranger(t *testing.T) {
 	}
 }
 
+// Whoever has delivered is promised as much as that at once, and no more than half
+// of the torrent.
+func TestFirstCapOfWhoHasDelivered(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	s, account := d.open(testFunds, 24*time.Hour), d.seller.account()
+	owed := uint32(0)
+	for _, c := range []struct{ owed, units, links, want uint32 }{
+		{0, 4000, 5000, firstCap},
+		{1, 4000, 5000, firstCap},
+		{firstCap, 4000, 5000, firstCap},
+		{100, 4000, 5000, 100},
+		{100, 180, 180, 90},
+		{100, 20, 20, 20},
+		{100, 4000, 80, 80},
+	} {
+		for ; owed < c.owed; owed++ {
+			if _, err := d.buyer.Wallet.Owed(s.id, owed); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := &frozen{units: uint64(c.units)} // of another torrent
+		if got, err := n.purse.first(f, account, c.links, 1); err != nil || got != c.want {
+			t.Errorf("after %d units the first cap of %d units, %d links, is %d, %v, want %d", c.owed, c.units, c.links, got, err, c.want)
+		}
+	}
+}
+
 // A seller owes us no more than we pay ahead: what was paid beyond what we have a
 // record of came, and power took the records. Who would pay nothing ahead for that
 // would wait for ever for a seller that lends nothing.
