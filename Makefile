@@ -29,9 +29,11 @@ check: ## vet, format, staticcheck, architecture
 
 test-fabric: ## the ledger on a Hyperledger Fabric network of this machine; builds it first
 	go test -race -tags fabric -count 1 -timeout 15m -v -run TestRealNetwork ./payment/ledger/fabric
+	go test -tags fabric -count 1 -timeout 15m -parallel 1 -v -run OnFabric ./cmd/torrente
 
 bench-fabric: ## how fast the ledger is on that network, beside what the network can do
 	go test -tags fabric -run '^$$' -bench RealNetwork -benchtime 1x -timeout 30m -v ./payment/ledger/fabric
+	go test -tags fabric -run '^$$' -bench OnFabric -benchtime 1x -timeout 60m -v ./cmd/torrente
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)
