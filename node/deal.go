@@ -23,6 +23,9 @@ const (
 	// than dealRest left is not gone on with.
 	dealLife = 24 * time.Hour
 	dealRest = time.Hour
+	// lostShare is how often a seller must have delivered what it was paid for and
+	// we have no record of. Such a unit may have been lost by either side.
+	lostShare = 8
 )
 
 // errCapsPromised says that strangers have caps for all that they may get.
@@ -79,14 +82,29 @@ func (p *purse) begin(ctx context.Context, t *Torrent, torrent payment.TorrentID
 
 // goOn finds the commitment of an earlier connection or run.
 func (p *purse) goOn(ctx context.Context, t *Torrent, torrent payment.TorrentID, b swarm.Purchase) (*swarm.Deal, error) {
+	d, err := p.goOnWith(ctx, t, torrent, b, func(o *wallet.Opening) bool {
+		// Else nothing is owed on it, and nothing wanted or no link left.
+		return o.Owed > o.Released || b.Units > 0 && o.Released < o.Commitment.Links
+	})
+	if d != nil || err != nil || b.Units == 0 || b.Refused != (payment.CommitmentID{}) {
+		return d, err
+	}
+	// The first commitment that is shown ends the doubts of a seller that died.
+	// Who would show a new one alone would pay for what was never served, or wait
+	// for a seller that lends nothing.
+	d, err = p.goOnWith(ctx, t, torrent, b, func(o *wallet.Opening) bool { return o.Released > o.Owed })
+	if d != nil {
+		d.Spent = true
+	}
+	return d, err
+}
+
+func (p *purse) goOnWith(ctx context.Context, t *Torrent, torrent payment.TorrentID, b swarm.Purchase, choose func(*wallet.Opening) bool) (*swarm.Deal, error) {
 	soon := uint64(p.node.cfg.Now().Add(dealRest).Unix())
 	for _, o := range p.member.Wallet.Openings() {
 		c := &o.Commitment
-		if c.Torrent != torrent || c.Receiver != b.Account || o.Ended || c.ID() == b.Refused || c.Expiry < soon {
+		if c.Torrent != torrent || c.Receiver != b.Account || o.Ended || c.ID() == b.Refused || c.Expiry < soon || !choose(&o) {
 			continue
-		}
-		if o.Owed <= o.Released && (b.Units == 0 || o.Released >= c.Links) {
-			continue // nothing is owed on it, and nothing wanted or no link left
 		}
 		info, err := p.member.commitment(ctx, c.ID())
 		switch {
@@ -136,25 +154,31 @@ func (p *purse) dealt(t *Torrent, c *payment.Commitment, sig payment.Signature, 
 	}
 }
 
-// awaits reports whether an account was paid for a unit that it has not
-// delivered, on another commitment than this one, of as many as are paid ahead at
-// most: it is paid nothing more ahead (P2, P10). A unit of another torrent that runs beside this one is on its way.
+// awaits reports whether an account was paid for units that it has not
+// delivered, on other commitments than this one, and has delivered little beside
+// them: it is paid nothing more ahead (P2, P10). A unit of another torrent that runs
+// beside this one is on its way.
 func (p *purse) awaits(account payment.Account, but payment.CommitmentID, ahead uint32) bool {
+	var lost, delivered uint64
 	for _, o := range p.member.Wallet.Openings() {
 		paid := o.Released
 		if o.Ended {
 			paid = min(paid, o.Final)
 		}
-		if o.Commitment.Receiver != account || o.Commitment.ID() == but || paid <= o.Owed || p.runs(o.Commitment.ID()) {
+		if o.Commitment.Receiver != account {
+			continue
+		}
+		delivered += uint64(o.Owed)
+		if o.Commitment.ID() == but || paid <= o.Owed || p.runs(o.Commitment.ID()) {
 			continue
 		}
 		// We pay no more ahead than that: beyond it units came, and a loss of
 		// power took their records.
 		if paid-o.Owed <= ahead {
-			return true
+			lost += uint64(paid - o.Owed)
 		}
 	}
-	return false
+	return lost*lostShare > delivered
 }
 
 // runs reports whether a commitment is being bought on, in a torrent that is not

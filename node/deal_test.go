@@ -91,6 +91,57 @@ func TestFirstCapOfWhoHasDelivered(t *testing.T) {
 	}
 }
 
+// Whoever has delivered eight times what was lost is paid ahead all the same: it
+// may have been lost by us.
+func TestLostUnitsAreForgivenToWhoDelivers(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	lost, good := d.open(8, 24*time.Hour), d.open(testFunds-8, 24*time.Hour)
+	if err := d.buyer.Wallet.Released(lost.id, 4); err != nil { // of a piece of five
+		t.Fatal(err)
+	}
+	for unit := range uint32(40) {
+		if got := n.purse.awaits(d.seller.account(), payment.CommitmentID{}, 5); got != (unit < 4*lostShare) {
+			t.Errorf("4 units lost and %d delivered: awaits %v", unit, got)
+		}
+		if _, err := d.buyer.Wallet.Owed(good.id, unit); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A commitment that is used up, and on which less came than was paid, is shown
+// first, and once on a connection: it ends what a seller that died believes to be
+// owed. Who showed a new one alone waited for ever for a seller that had lent all.
+func TestSpentCommitmentIsShownFirst(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	tr := add(t, n, Options{Torrent: d.goods.torrent, Consent: Consent{1000, clubPrice}})
+	within(t, "the check", tr.Opened())
+	spent := d.open(4, 24*time.Hour)
+	if err := d.buyer.Wallet.Released(spent.id, 4); err != nil {
+		t.Fatal(err)
+	}
+	b := swarm.Purchase{Account: d.seller.account(), Units: 1}
+	deal, err := n.purse.goOn(t.Context(), tr, d.torrent(), b)
+	if err != nil || deal == nil || !deal.Spent || !deal.Resumed || deal.Commit.Commitment.ID() != spent.id {
+		t.Fatalf("%+v, %v", deal, err)
+	}
+	b.Refused = spent.id
+	if deal, err := n.purse.goOn(t.Context(), tr, d.torrent(), b); deal != nil || err != nil {
+		t.Errorf("it is shown again: %+v, %v", deal, err)
+	}
+	for unit := range uint32(4) {
+		if _, err := d.buyer.Wallet.Owed(spent.id, unit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Refused = payment.CommitmentID{}
+	if deal, err := n.purse.goOn(t.Context(), tr, d.torrent(), b); deal != nil || err != nil {
+		t.Errorf("one on which all came is shown: %+v, %v", deal, err)
+	}
+}
+
 // A seller owes us no more than we pay ahead: what was paid beyond what we have a
 // record of came, and power took the records. Who would pay nothing ahead for that
 // would wait for ever for a seller that lends nothing.

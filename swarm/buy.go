@@ -43,6 +43,10 @@ type Deal struct {
 	// PayAhead allows a unit to be paid before it comes (P2). It is false while
 	// the seller owes us one.
 	PayAhead bool
+	// Spent means that it has no link left and is shown for one reason: what the
+	// seller believes to be owed, if it died, ends with that. Nothing is bought on
+	// it, and the next one is asked for as soon as the seller has it.
+	Spent bool
 }
 
 // Links are the links of a chain: *payment.Chain.
@@ -218,6 +222,7 @@ func (s *Swarm) onStatus(now time.Time, p *peer, st peerwire.PayStatus) error {
 		}
 		b.agreed = true
 		s.pay(now, p, b.verified)
+		s.renew(now, p)
 		s.refill(now, p)
 		if s.picker.Have().Full() {
 			s.askClose(now, p)
@@ -300,7 +305,7 @@ func (b *purchase) ahead() uint64 {
 // one ahead, and the cap.
 func (s *Swarm) affordable(now time.Time, p *peer) int {
 	b := &p.buy
-	if b.deal == nil || !b.agreed {
+	if b.deal == nil || !b.agreed || b.deal.Spent {
 		return 0
 	}
 	out := b.outstanding(p)
@@ -378,7 +383,7 @@ func (s *Swarm) renew(now time.Time, p *peer) {
 		return
 	}
 	c := &b.deal.Commit.Commitment
-	if late := uint64(now.Add(renewBefore).Unix()) >= c.Expiry; late || b.verified+s.unproven(b) >= uint64(c.Links) {
+	if late := uint64(now.Add(renewBefore).Unix()) >= c.Expiry; late || b.deal.Spent || b.verified+s.unproven(b) >= uint64(c.Links) {
 		b.buying = true
 		s.out.Pays.Buy = append(s.out.Pays.Buy, Purchase{p.id, p.account, s.unitsLeft(), b.id})
 	}

@@ -231,6 +231,7 @@ func (z *citizen) deal(b Purchase) {
 		id := d.Commit.Commitment.ID()
 		again := *d
 		again.Resumed, again.Index, again.Owed, again.Cap = true, z.wallet.released[id], z.wallet.owed[id], z.ledger.caps[id]
+		again.Spent = again.Index >= d.Commit.Commitment.Links && again.Owed <= again.Index
 		z.s.Bought(z.w.now, b.Peer, &again)
 		z.perform()
 		return
@@ -241,7 +242,7 @@ func (z *citizen) deal(b Purchase) {
 		return
 	}
 	z.last++
-	chain, err := payment.NewChain(payment.Seed{z.last, z.s.cfg.Account[0]}, payment.ChainID{z.last}, 1<<12)
+	chain, err := payment.NewChain(payment.Seed{z.last, z.s.cfg.Account[0]}, payment.ChainID{z.last}, z.chainOf(b.Units))
 	if err != nil {
 		z.w.t.Fatal(err)
 	}
@@ -257,6 +258,14 @@ func (z *citizen) deal(b Purchase) {
 	z.s.Bought(z.w.now, b.Peer, d)
 	z.ledger.register(commit.ID(), first)
 	z.perform()
+}
+
+// chainOf is how long a chain is for so many units.
+func (z *citizen) chainOf(units uint64) uint32 {
+	if z.short > 0 {
+		return min(z.short, uint32(units))
+	}
+	return 1 << 12
 }
 
 // soldContent is content with a price.

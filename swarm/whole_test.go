@@ -306,8 +306,71 @@ func (z *citizen) restart(t *testing.T) *citizen {
 	for id, n := range again.wallet.released { // that is written without hurry
 		again.wallet.released[id] = n - min(n, uint32(z.w.rnd.IntN(3)))
 	}
-	again.s.cfg.Account = z.s.cfg.Account
+	again.s.cfg.Account, again.short = z.s.cfg.Account, z.short
 	return again
+}
+
+// restartSeller makes a seller anew from what it kept: its books, in which all
+// that it had lent is in doubt, and the links.
+func (z *citizen) restartSeller(t *testing.T) *citizen {
+	kept := map[payment.Account][]byte{}
+	for account, book := range z.books {
+		kept[account] = book.Append(nil)
+	}
+	for id := range z.links {
+		z.hangUp(id, errSilent)
+	}
+	again := z.w.settleMember(z.name, z.content, z.ledger, Config{}, true, false)
+	again.wallet, again.key, again.spki = z.wallet, z.key, z.spki
+	again.s.cfg.Account, again.redeemable = z.s.cfg.Account, z.redeemable
+	for account, record := range kept {
+		config := payment.BookConfig{Me: z.s.cfg.Account, Them: account, Price: testPrice}
+		b, err := payment.ParseBook(z.w.now, config, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, k := range z.wallet.claims {
+			b.Recount(z.w.now, &k.Commitment, z.redeemable[id], payment.MaxLinks)
+		}
+		again.books[account] = b
+	}
+	return again
+}
+
+// Both die when a commitment has no link left: the buyer has lost what it paid,
+// and the seller believes that what it had lent is owed. Neither waits for the
+// other, and no link pays for what was not served.
+func TestBothDieOnASpentCommitment(t *testing.T) {
+	const links = 48
+	spent := 0
+	for kill := range 40 {
+		w := newWorld(t, uint64(kill))
+		c := soldV1(t, 64<<10, 1<<20)
+		l := newFakeLedger(w)
+		seller := w.settleMember("seller", c, l, Config{}, true, false)
+		buyer := w.settleMember("buyer", c, l, Config{}, false, false)
+		buyer.short = links
+		buyer.meet(seller)
+		w.run(time.Minute, func() bool { return buyer.s.totals.Paid >= links })
+		seller, buyer = seller.restartSeller(t), buyer.restart(t)
+		if d := buyer.wallet.deals[seller.s.cfg.Account]; buyer.wallet.released[d.Commit.Commitment.ID()] == links {
+			spent++
+		}
+		buyer.meet(seller)
+		began := w.now
+		w.run(5*time.Minute, buyer.s.Complete)
+		w.pass(time.Second)
+		if took := w.now.Sub(began); took > 30*time.Second {
+			t.Errorf("kill %d: the rest took %v", kill, took)
+		}
+		// It had nothing on its disk, and bought all of it.
+		if paid := seller.total(); paid > links+64 {
+			t.Errorf("kill %d: %d units were paid, more than were served", kill, paid)
+		}
+	}
+	if spent == 0 {
+		t.Error("no commitment had no link left")
+	}
 }
 
 // Killed in the middle of a piece a buyer loses what it paid of that, and goes on

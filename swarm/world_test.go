@@ -68,6 +68,7 @@ type citizen struct {
 	forgetful  bool     // it forgets which those are
 	holders    map[payment.Account]PeerID
 	frozen     uint32 // units that its coins suffice for; 0: any number
+	short      uint32 // links of its chains, at most; 0: any number
 }
 
 // link is one side of a connection.
