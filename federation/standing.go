@@ -106,10 +106,12 @@ func (f *Federation) directory() *remote.Directory {
 	return d
 }
 
-// changesStanding reports whether a call changes whom the ledger trusts.
+// changesStanding reports whether a call may change whom the ledger trusts, or
+// the price.
 func changesStanding(c contract.Call) bool {
 	switch c {
-	case contract.CallRevoke, contract.CallReinstate, contract.CallAddRoot, contract.CallRemoveRoot:
+	case contract.CallRevoke, contract.CallReinstate, contract.CallAddRoot, contract.CallRemoveRoot,
+		contract.CallPropose, contract.CallApprove:
 		return true
 	}
 	return false

@@ -23,7 +23,8 @@ func newFederation(std stdio) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.PersistentFlags().String("dir", "", "the federation's folder (default: federation in HOME)")
-	c.AddCommand(newFederationInit(std), newFederationServe(std), newInvite(std), newFund(std), newRevoke(std), newMembers(std), newFederationRoot(std))
+	c.AddCommand(newFederationInit(std), newFederationServe(std), newInvite(std), newFund(std), newMembers(std), newFederationRoot(std))
+	c.AddCommand(newRevoke(std), newReinstate(std), newReassign(std), newPrice(std), newMint(std), newApprove(std), newProposals(std))
 	return c
 }
 

@@ -93,7 +93,7 @@ func (f *initFlags) config(c *cobra.Command) (cfg federation.InitConfig, err err
 		return cfg, usageError{errors.New("federation init: no name: give --name NAME")}
 	}
 	if f.treasury == 0 && len(f.mints) == 0 {
-		return cfg, usageError{errors.New("federation init: no coins, and none can be made later: give --treasury COINS, or --mint ACCOUNT=COINS")}
+		return cfg, usageError{errors.New("federation init: no coins: give --treasury COINS, or --mint ACCOUNT=COINS")}
 	}
 	dir, err := federationDir(c)
 	if err != nil {
