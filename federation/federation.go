@@ -30,7 +30,8 @@ type Federation struct {
 	log      *slog.Logger
 	release  func()
 	password []byte // seals the keys of further roots
-	books    *ledger.Embedded
+	ledger   shared
+	books    *ledger.Embedded // the same, if it is here; else nil
 	registry *registry
 	sold     *sold
 	bounds   bounds
@@ -93,7 +94,7 @@ func (f *Federation) open(password func() ([]byte, error)) (err error) {
 	if f.registry, err = openRegistry(f.dir.path(registryFile)); err != nil {
 		return err
 	}
-	if f.books, err = ledger.Open(f.dir.path(ledgerFolder), ledger.Config{Now: f.now, Log: f.log}); err != nil {
+	if err := f.openLedger(); err != nil {
 		return err
 	}
 	if err := f.refresh(context.Background()); err != nil {
@@ -111,8 +112,8 @@ func (f *Federation) open(password func() ([]byte, error)) (err error) {
 // Close closes ledger and registry, and gives the folder free.
 func (f *Federation) Close() error {
 	var errs []error
-	if f.books != nil {
-		errs = append(errs, f.books.Close())
+	if f.ledger != nil {
+		errs = append(errs, f.ledger.Close())
 	}
 	if f.registry != nil {
 		errs = append(errs, f.registry.close())
@@ -122,7 +123,8 @@ func (f *Federation) Close() error {
 	return errors.Join(errs...)
 }
 
-// Name returns the federation's name, which is also its organisation's id.
+// Name returns the organisation's id, which is also the name of a federation
+// that it is alone.
 func (f *Federation) Name() string { return f.settings.MSP }
 
 // standing returns whom the ledger trusts at this moment.

@@ -18,7 +18,8 @@ import (
 // The files of a federation's folder. Keys are sealed by its password.
 const (
 	settingsFile    = "settings.json"
-	ledgerFolder    = "ledger"       // payment/ledger's
+	ledgerFolder    = "ledger"       // payment/ledger's, if the ledger is here
+	genesisFile     = "genesis"      // its first page, if it is elsewhere
 	registryFile    = "members.db"   // invites, members, transfers under way
 	treasuryKey     = "treasury.key" // the administrator's, who owns the treasury
 	treasuryChain   = "treasury.pem" //
@@ -47,6 +48,10 @@ type settings struct {
 	MSP  string        `json:"msp"`
 	URL  string        `json:"url,omitempty"` // of the portal; empty: where it listens
 	Cost identity.Cost `json:"cost"`          // of sealing further keys
+	// Ledger is the URL of the portal that has the ledger, and Host its
+	// organisation; empty: this folder has it.
+	Ledger string `json:"ledger,omitempty"`
+	Host   string `json:"host,omitempty"`
 }
 
 func (d folder) readSettings() (settings, error) {

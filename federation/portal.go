@@ -91,7 +91,7 @@ type answerer func(http.ResponseWriter, *http.Request, caller)
 // revoked: what they earned stays theirs (L10), so they may redeem and read,
 // and the contract refuses the rest.
 func (p *portal) members() *identity.Trust  { return p.fed.standing().trust }
-func (p *portal) creators() *identity.Trust { return p.fed.books.Trust() }
+func (p *portal) creators() *identity.Trust { return p.fed.standing().creators }
 
 // admit lets in whom the trust, as it is at this moment, has a certificate of.
 func (p *portal) admit(trust func() *identity.Trust, next answerer) http.HandlerFunc {

@@ -15,6 +15,7 @@ import (
 // and never changed.
 type standing struct {
 	trust       *identity.Trust
+	creators    *identity.Trust // trust, and the revoked
 	authorities []contract.Root
 	revoked     []contract.Revocation
 	ledger      contract.LedgerInfo
@@ -37,7 +38,10 @@ func (f *Federation) refresh(ctx context.Context) error {
 	if s.trust, err = remote.TrustOf(s.authorities, s.revoked); err != nil {
 		return err
 	}
-	answer, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	if s.creators, err = remote.TrustOf(s.authorities, nil); err != nil {
+		return err
+	}
+	answer, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
 	if err != nil {
 		return err
 	}
@@ -81,7 +85,7 @@ func (s *standing) isRevoked(account payment.Account) bool {
 func pages[T any](ctx context.Context, f *Federation, kind contract.QueryKind, list func(contract.Answer) []T) (all []T, err error) {
 	q := contract.Query{Kind: kind}
 	for {
-		answer, err := f.books.Query(ctx, q)
+		answer, err := f.ledger.Query(ctx, q)
 		if err != nil {
 			return nil, fmt.Errorf("read the ledger's %s: %w", kind, err)
 		}
@@ -100,7 +104,7 @@ func (f *Federation) directory() *remote.Directory {
 	f.mu.Unlock()
 	d := &remote.Directory{
 		Name: s.ledger.Name, MSP: f.settings.MSP, URL: at.Portal, Tracker: at.Tracker, MemberTracker: at.MemberTracker,
-		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.books.Genesis(), Price: s.ledger.Price, Epoch: s.ledger.Epoch,
+		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.ledger.Genesis(), Price: s.ledger.Price, Epoch: s.ledger.Epoch,
 	}
 	d.Complete()
 	return d

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -119,7 +120,11 @@ func (s *sold) add(r *registry, height uint64, hashes [][20]byte) error {
 func (f *Federation) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	height := f.books.Status().Height
+	a, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	if err != nil {
+		return err
+	}
+	height := a.Ledger.Height
 	if f.sold.reached() >= height {
 		return nil
 	}
@@ -128,9 +133,9 @@ func (f *Federation) catchUp(ctx context.Context) error {
 
 // followTorrents notes the torrents that are registered, until more says no.
 func (f *Federation) followTorrents(ctx context.Context, more func() bool) error {
-	for b, err := range f.books.Events(ctx, f.sold.reached()+1) {
+	for b, err := range f.ledger.Events(ctx, f.sold.reached()+1) {
 		if err == nil {
-			err = f.noteTorrents(ctx, b)
+			err = errors.Join(f.noteTorrents(ctx, b), f.noteStanding(ctx, b))
 		}
 		if err != nil {
 			return fmt.Errorf("follow the ledger: %w", err)
@@ -138,6 +143,17 @@ func (f *Federation) followTorrents(ctx context.Context, more func() bool) error
 		if !more() {
 			return nil
 		}
+	}
+	return nil
+}
+
+// noteStanding follows what other portals changed, if the ledger is elsewhere:
+// what goes through this one is known at once.
+func (f *Federation) noteStanding(ctx context.Context, b ledger.Block) error {
+	if f.books == nil && slices.ContainsFunc(b.Events, func(e payment.LedgerEvent) bool {
+		return e.Kind == payment.EventRevoked || e.Kind == payment.EventReinstated || e.Kind == payment.EventRoots || e.Kind == payment.EventPrice
+	}) {
+		return f.refresh(ctx)
 	}
 	return nil
 }
@@ -159,7 +175,7 @@ func (f *Federation) noteTorrents(ctx context.Context, b ledger.Block) error {
 
 // announced returns the info-hashes under which a torrent's peers announce.
 func (f *Federation) announced(ctx context.Context, id payment.TorrentID) (hashes [][20]byte, err error) {
-	a, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryTorrent, Torrent: id})
+	a, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryTorrent, Torrent: id})
 	if err != nil || a.Torrent == nil {
 		return nil, err
 	}

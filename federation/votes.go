@@ -178,7 +178,7 @@ func (f *Federation) findProposal(ctx context.Context, prefix string) (found Pro
 }
 
 func (f *Federation) proposal(ctx context.Context, id contract.TxID) (Proposal, error) {
-	a, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryProposal, Proposal: id})
+	a, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryProposal, Proposal: id})
 	if err != nil {
 		return Proposal{}, err
 	}

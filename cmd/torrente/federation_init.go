@@ -82,7 +82,11 @@ func federationInit(c *cobra.Command, std stdio, f *initFlags) error {
 	if f.asJSON {
 		return printJSON(std.out, facts)
 	}
-	_, err = fmt.Fprintf(std.out, "federation    %s\nfolder        %s\nledger        %s\nadministrator %s, who owns the treasury of %s coins\nroot          %s\n",
+	return sayFacts(std, facts)
+}
+
+func sayFacts(std stdio, facts *federation.Facts) error {
+	_, err := fmt.Fprintf(std.out, "federation    %s\nfolder        %s\nledger        %s\nadministrator %s, who owns the treasury of %s coins\nroot          %s\n",
 		facts.Name, facts.Dir, facts.Ledger, facts.Administrator, facts.Treasury, facts.Root)
 	return err
 }
@@ -95,6 +99,16 @@ func (f *initFlags) config(c *cobra.Command) (cfg federation.InitConfig, err err
 	if f.treasury == 0 && len(f.mints) == 0 {
 		return cfg, usageError{errors.New("federation init: no coins: give --treasury COINS, or --mint ACCOUNT=COINS")}
 	}
+	if cfg, err = f.keys(c); err != nil {
+		return cfg, err
+	}
+	cfg.Price, cfg.Treasury = payment.Amount(f.price), payment.Amount(f.treasury)
+	cfg.Mints, err = f.minted("init")
+	return cfg, err
+}
+
+// keys is what an organisation's keys need of the flags.
+func (f *initFlags) keys(c *cobra.Command) (cfg federation.InitConfig, err error) {
 	dir, err := federationDir(c)
 	if err != nil {
 		return cfg, err
@@ -103,21 +117,21 @@ func (f *initFlags) config(c *cobra.Command) (cfg federation.InitConfig, err err
 	if err != nil {
 		return cfg, err
 	}
-	cfg = federation.InitConfig{
-		Dir: dir, Name: f.name, URL: f.url, Price: payment.Amount(f.price),
-		Treasury: payment.Amount(f.treasury), Now: now(),
-	}
-	if cfg.Cost, err = parseCost(f.cost); err != nil {
-		return cfg, err
-	}
+	cfg = federation.InitConfig{Dir: dir, Name: f.name, URL: f.url, Now: now()}
+	cfg.Cost, err = parseCost(f.cost)
+	return cfg, err
+}
+
+// minted reads --mint of a command.
+func (f *initFlags) minted(command string) (all []contract.Mint, err error) {
 	for _, s := range f.mints {
 		m, err := parseMint(s)
 		if err != nil {
-			return cfg, usageError{fmt.Errorf("federation init --mint: %w", err)}
+			return nil, usageError{fmt.Errorf("federation %s --mint: %w", command, err)}
 		}
-		cfg.Mints = append(cfg.Mints, m)
+		all = append(all, m)
 	}
-	return cfg, nil
+	return all, nil
 }
 
 // parseMint reads ACCOUNT=COINS.
