@@ -129,6 +129,10 @@ func (r *run) admit(rules *rules) (code Code, repeated bool) {
 	return OK, true
 }
 
+// majority reports whether so many organisations are more than half of them
+// (L9).
+func (r *run) majority(votes int) bool { return votes*2 > len(r.organisations()) }
+
 // each executes the items of a list; one that fails undoes what it did alone.
 func (r *run) each(n int, item func(i int) Code) Code {
 	done := NoneDone

@@ -80,7 +80,3 @@ func (r *run) organisations() []string {
 	}
 	return all
 }
-
-// majority reports whether so many organisations are more than half of them
-// (L9).
-func (r *run) majority(votes int) bool { return votes*2 > len(r.organisations()) }
