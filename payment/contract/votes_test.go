@@ -336,6 +336,76 @@ func TestVotesHaveRowsOfTheirOwn(t *testing.T) {
 	}
 }
 
+// watched notes which rows a transaction reads, as an endorser of Fabric does:
+// there it is done anew if another of its block has written one of them.
+type watched struct {
+	*committed
+	read map[string]bool
+}
+
+func (s *watched) Get(key string) ([]byte, error) {
+	s.read[key] = true
+	return s.committed.Get(key)
+}
+
+func (s *watched) GetMany(keys []string) ([][]byte, error) {
+	for _, k := range keys {
+		s.read[k] = true
+	}
+	return s.committed.GetMany(keys)
+}
+
+// reads executes a transaction beside others of its block, none of which it sees.
+func (w *world) reads(who string, tx *Transaction) *watched {
+	w.t.Helper()
+	s := &watched{newCommitted(w.state.memory), map[string]bool{}}
+	if got := must[Result](w.t)(Apply(s, people()[who].Creator, tx)); got.Code != OK {
+		w.t.Fatalf("%s by %s: %v", tx.Args.Call(), who, got.Code)
+	}
+	return s
+}
+
+// disturbs reports whether one transaction writes what the other has read.
+func (s *watched) disturbs(other *watched) bool {
+	return slices.ContainsFunc(s.wrote, func(key string) bool { return other.read[key] })
+}
+
+// Two votes of one block, each of which takes itself for one too few, disturb
+// each other: the second is done anew, and decides. What members do meanwhile
+// is disturbed by a change of the price at most.
+func TestVotesOfOneBlock(t *testing.T) {
+	w := newCouncil(t, 5)
+	i := w.declare("alice", 50)
+	c, chain := w.opened("alice", "seller", i, 64, 20)
+	d, _ := w.promise("alice", "other", i, 8)
+	members := map[string]*watched{
+		"redeem":   w.reads("seller", w.transaction(redeemOf(&c, chain, 0, 5))),
+		"top up":   w.reads("alice", w.transaction(&TopUpMany{[]TopUp{{c.ID(), 1, 30}}})),
+		"transfer": w.reads("bob", w.transaction(&Transfer{people()["other"].Account(), 1})),
+		"open":     w.reads("alice", w.transaction(&OpenMany{[]Open{{d, 1}}})),
+	}
+	var deciding []*watched
+	for _, decision := range []Decision{&SetPrice{1}, &Mint{people()["bob"].Account(), 5}} {
+		id := w.proposed("admin", decision)
+		first, second := w.reads("admin2", w.transaction(&Approve{id})), w.reads("admin3", w.transaction(&Approve{id}))
+		if !first.disturbs(second) || !second.disturbs(first) {
+			t.Errorf("%s: both would be counted short", decision.Kind())
+		}
+		w.ok("admin2", &Approve{id})
+		deciding = append(deciding, w.reads("admin3", w.transaction(&Approve{id})))
+		for what, m := range members {
+			if first.disturbs(m) || m.disturbs(first) {
+				t.Errorf("a vote on %s disturbs %s", decision.Kind(), what)
+			}
+		}
+	}
+	for what, m := range members {
+		if deciding[1].disturbs(m) || m.disturbs(deciding[1]) || deciding[0].disturbs(m) != (what == "open") {
+			t.Errorf("a decision disturbs %s, or does not", what)
+		}
+	}
+}
+
 func TestProposalsArePaged(t *testing.T) {
 	w := newCouncil(t, 2)
 	ids := map[TxID]bool{}
