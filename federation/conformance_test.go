@@ -104,7 +104,7 @@ func TestCoinsAreConservedOverHTTP(t *testing.T) {
 		if _, err := l.Submit(t.Context(), p.signed(t, from, args)); err != nil {
 			r.Fatal(err)
 		}
-		books, err := p.books.(*ledger.Embedded).Audit()
+		books, err := p.books.Audit()
 		if err != nil || !books.Conserved() {
 			r.Fatalf("%+v, %v", books, err)
 		}

@@ -16,6 +16,10 @@ func commandsOf(op Operator) *http.ServeMux {
 	control.Handle(mux, "invite", op.Invite)
 	control.Handle(mux, "fund", op.Fund)
 	control.Handle(mux, "revoke", op.Revoke)
+	control.Handle(mux, "reinstate", op.Reinstate)
+	control.Handle(mux, "propose", op.Propose)
+	control.Handle(mux, "approve", op.Approve)
+	control.Handle(mux, "proposals", op.Proposals)
 	control.Handle(mux, "root/add", op.AddRoot)
 	control.Handle(mux, "root/remove", op.RemoveRoot)
 	control.Handle(mux, "members", op.Members)
@@ -67,6 +71,26 @@ func (c *Control) Fund(ctx context.Context, r FundRequest) (Funding, error) {
 // Revoke lets the running federation revoke a member.
 func (c *Control) Revoke(ctx context.Context, r RevokeRequest) (Member, error) {
 	return control.Call[Member](ctx, c.Client, "revoke", r)
+}
+
+// Reinstate lets the running federation reinstate a member.
+func (c *Control) Reinstate(ctx context.Context, r RevokeRequest) (Member, error) {
+	return control.Call[Member](ctx, c.Client, "reinstate", r)
+}
+
+// Propose lets the running federation propose to all organisations.
+func (c *Control) Propose(ctx context.Context, r ProposeRequest) (Proposal, error) {
+	return control.Call[Proposal](ctx, c.Client, "propose", r)
+}
+
+// Approve lets the running federation approve a proposal.
+func (c *Control) Approve(ctx context.Context, r ApproveRequest) (Proposal, error) {
+	return control.Call[Proposal](ctx, c.Client, "approve", r)
+}
+
+// Proposals lists proposals by the running federation.
+func (c *Control) Proposals(ctx context.Context, r ProposalsRequest) ([]Proposal, error) {
+	return control.Call[[]Proposal](ctx, c.Client, "proposals", r)
 }
 
 // AddRoot lets the running federation trust another root.

@@ -69,7 +69,7 @@ func (p *portal) readAhead(ctx context.Context, from uint64) (<-chan ledger.Bloc
 	go func() {
 		defer close(done)
 		defer close(blocks)
-		for b, err := range p.fed.books.Events(ctx, from) {
+		for b, err := range p.fed.ledger.Events(ctx, from) {
 			if err != nil {
 				return
 			}

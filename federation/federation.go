@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/payment/ledger"
 )
 
 // Config is how a federation is opened.
@@ -30,8 +31,8 @@ type Federation struct {
 	log      *slog.Logger
 	release  func()
 	password []byte // seals the keys of further roots
-	books    books
-	genesis  []byte // the document that the ledger begins with
+	ledger   shared
+	books    *ledger.Embedded // the same, if it is here; else nil
 	registry *registry
 	sold     *sold
 	bounds   bounds
@@ -97,7 +98,7 @@ func (f *Federation) open(profile string, password func() ([]byte, error)) (err 
 	if f.registry, err = openRegistry(f.dir.path(registryFile)); err != nil {
 		return err
 	}
-	if err := f.openBooks(context.Background()); err != nil {
+	if err := f.openLedger(context.Background()); err != nil {
 		return err
 	}
 	if err := f.refresh(context.Background()); err != nil {
@@ -115,8 +116,8 @@ func (f *Federation) open(profile string, password func() ([]byte, error)) (err 
 // Close closes ledger and registry, and gives the folder free.
 func (f *Federation) Close() error {
 	var errs []error
-	if f.books != nil {
-		errs = append(errs, f.books.Close())
+	if f.ledger != nil {
+		errs = append(errs, f.ledger.Close())
 	}
 	if f.registry != nil {
 		errs = append(errs, f.registry.close())
@@ -126,7 +127,8 @@ func (f *Federation) Close() error {
 	return errors.Join(errs...)
 }
 
-// Name returns the federation's name, which is also its organisation's id.
+// Name returns the organisation's id, which is also the name of a federation
+// that it is alone.
 func (f *Federation) Name() string { return f.settings.MSP }
 
 // standing returns whom the ledger trusts at this moment.

@@ -18,8 +18,8 @@ import (
 // The files of a federation's folder. Keys are sealed by its password.
 const (
 	settingsFile    = "settings.json"
-	ledgerFolder    = "ledger"       // payment/ledger's, of an embedded ledger
-	genesisFile     = "genesis"      // the document that a ledger on Fabric begins with
+	ledgerFolder    = "ledger"       // payment/ledger's, if the ledger is here
+	genesisFile     = "genesis"      // its first page, if it is elsewhere or on Fabric
 	registryFile    = "members.db"   // invites, members, transfers under way
 	treasuryKey     = "treasury.key" // the administrator's, who owns the treasury
 	treasuryChain   = "treasury.pem" //
@@ -48,24 +48,14 @@ type settings struct {
 	MSP  string        `json:"msp"`
 	URL  string        `json:"url,omitempty"` // of the portal; empty: where it listens
 	Cost identity.Cost `json:"cost"`          // of sealing further keys
+	// Ledger is the URL of the portal that has the ledger, and Host its
+	// organisation; empty: this folder has it.
+	Ledger string `json:"ledger,omitempty"`
+	Host   string `json:"host,omitempty"`
 	// Profile is the connection profile of a ledger on Fabric, a path that may be
-	// relative to the folder; empty: the ledger is embedded.
+	// relative to the folder; empty: the ledger is not there.
 	Profile string `json:"profile,omitempty"`
 }
-
-// follow takes another connection profile, unless it is empty.
-func (s *settings) follow(profile string) error {
-	if profile == "" {
-		return nil
-	}
-	if s.Profile == "" {
-		return errEmbedded
-	}
-	s.Profile = profile
-	return nil
-}
-
-var errEmbedded = errors.New("the ledger of this federation is embedded, so that it has no connection profile: only init decides where a ledger is")
 
 func (d folder) readSettings() (settings, error) {
 	var s settings

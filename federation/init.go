@@ -49,39 +49,63 @@ type Facts struct {
 // ledger is on Fabric. It is made beside its place
 // and moved there whole. The error is ErrExists if something is there.
 func Init(cfg InitConfig) (*Facts, error) {
+	var facts *Facts
+	err := draft(cfg.Dir, func(d folder) error {
+		founder, err := d.makeKeys(&cfg)
+		if err != nil {
+			return err
+		}
+		document, g, err := Found(FoundConfig{
+			Name: cfg.Name, Price: cfg.Price, Treasury: cfg.Treasury, Mints: cfg.Mints, Founders: []Founder{*founder},
+		})
+		if err != nil {
+			return err
+		}
+		facts = factsOf(cfg.Dir, founder, document, g)
+		if cfg.Profile != "" {
+			return d.takeProfile(cfg.Profile, document)
+		}
+		return ledger.Create(d.path(ledgerFolder), document)
+	})
+	return facts, err
+}
+
+// draft makes a folder beside its place and moves it there whole. The error is
+// ErrExists if something is there.
+func draft(dir string, fill func(folder) error) error {
+	if list, err := os.ReadDir(dir); err == nil && len(list) > 0 {
+		return fmt.Errorf("%s: %w", dir, ErrExists)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return err
+	}
+	draft, err := os.MkdirTemp(parent, ".federation-") // 0700
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(draft) // nothing is left of it after the rename
+	if err := fill(folder(draft)); err != nil {
+		return err
+	}
+	if err := os.Rename(draft, filepath.Clean(dir)); errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: %w", dir, ErrExists)
+	} else if err != nil {
+		return err
+	}
+	return syncFolder(parent)
+}
+
+// makeKeys writes what an organisation has of its own into an empty folder: its
+// authority, its administrator, and its settings.
+func (d folder) makeKeys(cfg *InitConfig) (*Founder, error) {
 	if cfg.URL != "" {
 		if err := metainfo.CheckFederation(cfg.URL); err != nil {
 			return nil, err
 		}
 	}
-	if list, err := os.ReadDir(cfg.Dir); err == nil && len(list) > 0 {
-		return nil, fmt.Errorf("%s: %w", cfg.Dir, ErrExists)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	parent := filepath.Dir(filepath.Clean(cfg.Dir))
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return nil, err
-	}
-	draft, err := os.MkdirTemp(parent, ".federation-") // 0700
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(draft) // nothing is left of it after the rename
-	facts, err := folder(draft).fill(&cfg)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Rename(draft, filepath.Clean(cfg.Dir)); errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s: %w", cfg.Dir, ErrExists)
-	} else if err != nil {
-		return nil, err
-	}
-	return facts, syncFolder(parent)
-}
-
-// fill writes all files into an empty folder.
-func (d folder) fill(cfg *InitConfig) (*Facts, error) {
 	if err := os.Mkdir(d.path(authorityFolder), 0o700); err != nil {
 		return nil, err
 	}
@@ -96,35 +120,8 @@ func (d folder) fill(cfg *InitConfig) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &contract.Genesis{
-		Created: uint64(cfg.Now.Unix()), Name: cfg.Name, Price: cfg.Price, Mints: cfg.Mints,
-		Organisations: []contract.Organisation{{MSP: cfg.Name, Administrator: admin, Roots: [][]byte{a.Root().Raw}}},
-	}
-	if cfg.Treasury > 0 {
-		g.Mints = append(g.Mints[:len(g.Mints):len(g.Mints)], contract.Mint{Account: admin, Coins: cfg.Treasury})
-	}
-	document, err := g.Encode()
-	if err != nil {
-		return nil, err
-	}
-	if err := d.begin(cfg, document); err != nil {
-		return nil, err
-	}
-	err = d.writeJSON(settingsFile, settings{MSP: cfg.Name, URL: cfg.URL, Cost: cfg.Cost, Profile: cfg.Profile}, 0o600)
-	minted, _ := g.Minted() // Encode has checked that it fits
-	return &Facts{
-		Name: cfg.Name, Dir: cfg.Dir, Ledger: contract.GenesisID(document), Administrator: admin,
-		Treasury: cfg.Treasury, Minted: minted, Root: hexOf(fingerprint(a.Root())),
-	}, err
-}
-
-// begin makes the embedded ledger, or writes down what one on Fabric is to begin
-// with.
-func (d folder) begin(cfg *InitConfig, document []byte) error {
-	if cfg.Profile == "" {
-		return ledger.Create(d.path(ledgerFolder), document)
-	}
-	return d.write(genesisFile, document, 0o600)
+	return &Founder{MSP: cfg.Name, Administrator: admin, Created: uint64(cfg.Now.Unix()), Root: a.Root().Raw},
+		d.writeJSON(settingsFile, settings{MSP: cfg.Name, URL: cfg.URL, Cost: cfg.Cost}, 0o600)
 }
 
 // makeAdministrator makes the key that signs for the federation and owns its

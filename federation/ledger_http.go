@@ -65,7 +65,7 @@ func (p *portal) query(w http.ResponseWriter, r *http.Request, _ caller) {
 		p.fail(w, http.StatusBadRequest, remote.ReasonQuery, err)
 		return
 	}
-	answer, err := p.fed.books.Query(r.Context(), q)
+	answer, err := p.fed.ledger.Query(r.Context(), q)
 	switch {
 	case errors.Is(err, contract.ErrQuery):
 		p.fail(w, http.StatusBadRequest, remote.ReasonQuery, err)

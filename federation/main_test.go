@@ -152,7 +152,7 @@ func (p *place) request(t testing.TB, code Code) EnrolRequest {
 func (p *place) client(t testing.TB, id *identity.Identity) *remote.Client {
 	t.Helper()
 	c := must[*remote.Client](t)(remote.New(remote.Config{
-		URL: p.at.Portal, Ledger: p.books.ID(), Now: p.clock.now, Patience: 10 * time.Second,
+		URL: p.at.Portal, Ledger: p.ledger.ID(), Now: p.clock.now, Patience: 10 * time.Second,
 		Identity: func() *identity.Identity { return id },
 		Roots:    p.directory().Pool,
 	}))
@@ -209,13 +209,13 @@ func accountOf(id *identity.Identity) payment.Account {
 // signed is a call by a member.
 func (p *place) signed(t testing.TB, id *identity.Identity, args contract.Arguments) *contract.Signed {
 	t.Helper()
-	tx := &contract.Transaction{Ledger: p.books.ID(), Time: uint64(p.clock.now().Unix()), Args: args}
+	tx := &contract.Transaction{Ledger: p.ledger.ID(), Time: uint64(p.clock.now().Unix()), Args: args}
 	tx.Request = payment.RequestID([]byte(newCode(p.gate().Root()).letters())[:16])
 	return must[*contract.Signed](t)(contract.Sign(id.Key(), id.Chain(), tx))
 }
 
 func (p *place) balance(t testing.TB, a payment.Account) payment.Amount {
 	t.Helper()
-	answer := must[contract.Answer](t)(p.books.Query(t.Context(), contract.Query{Kind: contract.QueryAccount, Account: a}))
+	answer := must[contract.Answer](t)(p.ledger.Query(t.Context(), contract.Query{Kind: contract.QueryAccount, Account: a}))
 	return answer.Account.Available
 }

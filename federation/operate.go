@@ -271,7 +271,7 @@ func (f *Federation) perform(ctx context.Context, args contract.Arguments) (ledg
 	if err := f.renewSigner(); err != nil {
 		return ledger.Receipt{}, err
 	}
-	tx := &contract.Transaction{Ledger: f.books.ID(), Time: uint64(f.now().Unix()), Args: args}
+	tx := &contract.Transaction{Ledger: f.ledger.ID(), Time: uint64(f.now().Unix()), Args: args}
 	// It never fails: the runtime ends the program if the kernel has no randomness.
 	_, _ = rand.Read(tx.Request[:])
 	by := f.administrator()
@@ -304,7 +304,7 @@ func final(err error) bool {
 // submit has a transaction committed. What it changes in whom to trust holds
 // before it is answered.
 func (f *Federation) submit(ctx context.Context, tx *contract.Signed) (ledger.Receipt, error) {
-	r, err := f.books.Submit(ctx, tx)
+	r, err := f.ledger.Submit(ctx, tx)
 	if err != nil || r.Err() != nil {
 		return r, err
 	}

@@ -129,6 +129,56 @@ func operateAll(t *testing.T, op Operator, bob payment.Account) {
 	if !m.Revoked || !slices.ContainsFunc(list, func(m Member) bool { return m.Name == "bob" && m.Revoked && m.Account == bob }) {
 		t.Errorf("%+v, %+v", m, list)
 	}
+	if m := must[Member](t)(op.Reinstate(ctx, RevokeRequest{Who: "bob"})); m.Revoked || m.Name != "bob" {
+		t.Errorf("%+v", m)
+	}
+	operateVotes(t, op, bob)
+}
+
+// operateVotes are the commands about what the organisations decide, of which
+// there is one.
+func operateVotes(t *testing.T, op Operator, bob payment.Account) {
+	t.Helper()
+	ctx := t.Context()
+	who := RevokeRequest{Who: "bob"}
+	for _, x := range []struct {
+		ask  ProposeRequest
+		want contract.DecisionInfo
+	}{
+		{ProposeRequest{Kind: contract.DecidePrice, Price: 12}, contract.DecisionInfo{Price: 12}},
+		{ProposeRequest{Kind: contract.DecideMint, Who: who, Coins: 5}, contract.DecisionInfo{Account: bob, Coins: 5}},
+		{ProposeRequest{Kind: contract.DecideRevoke, Who: who}, contract.DecisionInfo{Account: bob, MSP: "Alpha"}},
+		{ProposeRequest{Kind: contract.DecideReinstate, Who: who}, contract.DecisionInfo{Account: bob}},
+	} {
+		p := must[Proposal](t)(op.Propose(ctx, x.ask))
+		x.want.Kind = x.ask.Kind
+		if p.State != ProposalPassed || p.Decision != x.want || !slices.Equal(p.Approved, []string{"Alpha"}) {
+			t.Errorf("%s: %+v", x.ask.Kind, p)
+		}
+		again := must[Proposal](t)(op.Approve(ctx, ApproveRequest{p.ID.String()[:20]}))
+		one := must[[]Proposal](t)(op.Proposals(ctx, ProposalsRequest{p.ID.String()[:20]}))
+		if again.ID != p.ID || len(one) != 1 || one[0].ID != p.ID || one[0].Passed != p.Passed {
+			t.Errorf("%s: %+v, %+v", x.ask.Kind, again, one)
+		}
+	}
+	if n := len(must[[]Proposal](t)(op.Proposals(ctx, ProposalsRequest{}))); n != 4 {
+		t.Errorf("%d proposals", n)
+	}
+	for sentence, ask := range map[string]ProposeRequest{
+		errSoAlready.Error():        {Kind: contract.DecidePrice, Price: 12},
+		errNoMember.Error():         {Kind: contract.DecideRevoke, Who: RevokeRequest{Who: "nobody"}},
+		contract.ToOneself.Error():  {Kind: contract.DecideReassign, Who: who, Heir: who},
+		contract.NotRevoked.Error(): {Kind: contract.DecideReinstate, Who: RevokeRequest{Who: payment.Account{7}.String()}},
+	} {
+		if _, err := op.Propose(ctx, ask); err == nil || !strings.Contains(err.Error(), sentence) {
+			t.Errorf("%v, want %q", err, sentence)
+		}
+	}
+	for _, id := range []string{"", "zz"} {
+		if _, err := op.Approve(ctx, ApproveRequest{id}); err == nil || !strings.Contains(err.Error(), "no proposal's id begins with") {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
 }
 
 func TestOperateOnTheFolder(t *testing.T) {
@@ -148,7 +198,7 @@ func TestOperateOnTheProcess(t *testing.T) {
 		t.Fatalf("it is %T", op)
 	}
 	operateAll(t, op, bob)
-	if p.balance(t, bob) != 7 {
+	if p.balance(t, bob) != 12 { // 7 of the treasury, 5 minted
 		t.Errorf("bob has %s", p.balance(t, bob))
 	}
 }

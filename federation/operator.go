@@ -15,6 +15,10 @@ type Operator interface {
 	Invite(ctx context.Context, r InviteRequest) (Invitation, error)
 	Fund(ctx context.Context, r FundRequest) (Funding, error)
 	Revoke(ctx context.Context, r RevokeRequest) (Member, error)
+	Reinstate(ctx context.Context, r RevokeRequest) (Member, error)
+	Propose(ctx context.Context, r ProposeRequest) (Proposal, error)
+	Approve(ctx context.Context, r ApproveRequest) (Proposal, error)
+	Proposals(ctx context.Context, r ProposalsRequest) ([]Proposal, error)
 	AddRoot(ctx context.Context, r AddRootRequest) (Root, error)
 	RemoveRoot(ctx context.Context, r RemoveRootRequest) (Root, error)
 	Members(ctx context.Context, _ struct{}) ([]Member, error)
@@ -51,7 +55,7 @@ type Funding struct {
 	Height      uint64          `json:"height"` // of its block
 }
 
-// RevokeRequest names whom to revoke: a member by name or account, or whoever
+// RevokeRequest names whom to revoke, or what else is to be done with: a member by name or account, or whoever
 // has a certificate of one of the federation's roots.
 type RevokeRequest struct {
 	Who         string `json:"who,omitempty"`

@@ -267,7 +267,7 @@ func TestEventsStream(t *testing.T) {
 		s, _ := p.streamOf(t, bob, tt.path, tt.last)
 		done := make(chan []string, 1)
 		go func() { done <- nextIDs(t, s, 3) }()
-		if tt.want == "[2 3 4]" && p.books.(*ledger.Embedded).Status().Height < 4 {
+		if tt.want == "[2 3 4]" && p.books.Status().Height < 4 {
 			p.pay(t, accountOf(bob), 1)
 		}
 		if tt.want == "[5 6 7]" {

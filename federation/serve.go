@@ -85,7 +85,7 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	run(plain, newBoundedListener(trackerAt, f.bounds.connections, f.bounds.perAddress))
 	g.Go(func() error { return operator.Serve(ctx) })
 	g.Go(func() error {
-		err := f.follow(ctx, func() bool { return true })
+		err := f.followTorrents(ctx, func() bool { return true })
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -15,7 +15,7 @@ import (
 // and never changed.
 type standing struct {
 	trust       *identity.Trust
-	creators    *identity.Trust // with those that are revoked
+	creators    *identity.Trust // trust, and the revoked
 	authorities []contract.Root
 	revoked     []contract.Revocation
 	ledger      contract.LedgerInfo
@@ -41,7 +41,7 @@ func (f *Federation) refresh(ctx context.Context) error {
 	if s.creators, err = remote.TrustOf(s.authorities, nil); err != nil {
 		return err
 	}
-	answer, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	answer, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (s *standing) isRevoked(account payment.Account) bool {
 func pages[T any](ctx context.Context, f *Federation, kind contract.QueryKind, list func(contract.Answer) []T) (all []T, err error) {
 	q := contract.Query{Kind: kind}
 	for {
-		answer, err := f.books.Query(ctx, q)
+		answer, err := f.ledger.Query(ctx, q)
 		if err != nil {
 			return nil, fmt.Errorf("read the ledger's %s: %w", kind, err)
 		}
@@ -104,26 +104,18 @@ func (f *Federation) directory() *remote.Directory {
 	f.mu.Unlock()
 	d := &remote.Directory{
 		Name: s.ledger.Name, MSP: f.settings.MSP, URL: at.Portal, Tracker: at.Tracker, MemberTracker: at.MemberTracker,
-		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.genesis, Price: s.ledger.Price, Epoch: s.ledger.Epoch,
+		Authorities: s.authorities, Revoked: s.revoked, Genesis: f.ledger.Genesis(), Price: s.ledger.Price, Epoch: s.ledger.Epoch,
 	}
 	d.Complete()
 	return d
 }
 
-// movesStanding reports whether an event tells of a change in whom the ledger
-// trusts, or in its price.
-func movesStanding(e payment.LedgerEvent) bool {
-	switch e.Kind {
-	case payment.EventRoots, payment.EventRevoked, payment.EventReinstated, payment.EventPrice:
-		return true
-	}
-	return false
-}
-
-// changesStanding reports whether a call changes whom the ledger trusts.
+// changesStanding reports whether a call may change whom the ledger trusts, or
+// the price.
 func changesStanding(c contract.Call) bool {
 	switch c {
-	case contract.CallRevoke, contract.CallReinstate, contract.CallAddRoot, contract.CallRemoveRoot:
+	case contract.CallRevoke, contract.CallReinstate, contract.CallAddRoot, contract.CallRemoveRoot,
+		contract.CallPropose, contract.CallApprove:
 		return true
 	}
 	return false

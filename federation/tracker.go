@@ -120,24 +120,22 @@ func (s *sold) add(r *registry, height uint64, hashes [][20]byte) error {
 func (f *Federation) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	answer, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	a, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
 	if err != nil {
 		return err
 	}
-	height := answer.Ledger.Height
+	height := a.Ledger.Height
 	if f.sold.reached() >= height {
 		return nil
 	}
-	return f.follow(ctx, func() bool { return f.sold.reached() < height })
+	return f.followTorrents(ctx, func() bool { return f.sold.reached() < height })
 }
 
-// follow notes what the ledger's blocks change, until more says no: torrents that
-// are registered, and, since others may have portals to the same ledger, whom it
-// trusts and its price.
-func (f *Federation) follow(ctx context.Context, more func() bool) error {
-	for b, err := range f.books.Events(ctx, f.sold.reached()+1) {
+// followTorrents notes the torrents that are registered, until more says no.
+func (f *Federation) followTorrents(ctx context.Context, more func() bool) error {
+	for b, err := range f.ledger.Events(ctx, f.sold.reached()+1) {
 		if err == nil {
-			err = f.noteBlock(ctx, b)
+			err = errors.Join(f.noteTorrents(ctx, b), f.noteStanding(ctx, b))
 		}
 		if err != nil {
 			return fmt.Errorf("follow the ledger: %w", err)
@@ -149,12 +147,18 @@ func (f *Federation) follow(ctx context.Context, more func() bool) error {
 	return nil
 }
 
-func (f *Federation) noteBlock(ctx context.Context, b ledger.Block) error {
-	if slices.ContainsFunc(b.Events, movesStanding) {
-		if err := f.refresh(ctx); err != nil {
-			return err
-		}
+// noteStanding follows what other portals changed, if the ledger is elsewhere:
+// what goes through this one is known at once.
+func (f *Federation) noteStanding(ctx context.Context, b ledger.Block) error {
+	if f.books == nil && slices.ContainsFunc(b.Events, func(e payment.LedgerEvent) bool {
+		return e.Kind == payment.EventRevoked || e.Kind == payment.EventReinstated || e.Kind == payment.EventRoots || e.Kind == payment.EventPrice
+	}) {
+		return f.refresh(ctx)
 	}
+	return nil
+}
+
+func (f *Federation) noteTorrents(ctx context.Context, b ledger.Block) error {
 	var hashes [][20]byte
 	for _, e := range b.Events {
 		if e.Kind != payment.EventTorrent {
@@ -171,7 +175,7 @@ func (f *Federation) noteBlock(ctx context.Context, b ledger.Block) error {
 
 // announced returns the info-hashes under which a torrent's peers announce.
 func (f *Federation) announced(ctx context.Context, id payment.TorrentID) (hashes [][20]byte, err error) {
-	a, err := f.books.Query(ctx, contract.Query{Kind: contract.QueryTorrent, Torrent: id})
+	a, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryTorrent, Torrent: id})
 	if err != nil || a.Torrent == nil {
 		return nil, err
 	}

@@ -139,7 +139,7 @@ func (p *place) waitSold(t *testing.T) {
 	end := time.After(10 * time.Second)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for p.sold.reached() < p.books.(*ledger.Embedded).Status().Height {
+	for p.sold.reached() < p.books.Status().Height {
 		select {
 		case <-tick.C:
 		case <-end:

@@ -19,8 +19,15 @@ type Trust struct {
 	mu sync.RWMutex // guards the following
 	// orgs keeps organisations whose roots were all removed, to say so.
 	orgs    map[string]*roots
-	keys    map[KeyID]struct{}
+	keys    map[RevokedKey]struct{}
 	serials map[string]struct{} // big-endian bytes of the number
+}
+
+// RevokedKey is a key that is refused as one of an organisation: what one says
+// of a key says nothing about the same key's place in another.
+type RevokedKey struct {
+	MSP string // empty: in every organisation
+	Key KeyID
 }
 
 // roots is what one organisation issues by. Pools are never changed once
@@ -34,7 +41,7 @@ type fingerprint [sha256.Size]byte
 
 // NewTrust returns a Trust that trusts nobody.
 func NewTrust() *Trust {
-	return &Trust{orgs: map[string]*roots{}, keys: map[KeyID]struct{}{}, serials: map[string]struct{}{}}
+	return &Trust{orgs: map[string]*roots{}, keys: map[RevokedKey]struct{}{}, serials: map[string]struct{}{}}
 }
 
 // AddRoot lets root issue certificates for the organisation msp, and for no
@@ -95,7 +102,19 @@ func (t *Trust) Roots(msp string) []*x509.Certificate {
 func (t *Trust) RevokeKey(id KeyID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.keys[id] = struct{}{}
+	t.keys[RevokedKey{Key: id}] = struct{}{}
+}
+
+// SetRevokedKeys refuses these keys from now on, and no others: who was
+// reinstated is trusted again.
+func (t *Trust) SetRevokedKeys(keys []RevokedKey) {
+	all := make(map[RevokedKey]struct{}, len(keys))
+	for _, k := range keys {
+		all[k] = struct{}{}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keys = all
 }
 
 // RevokeSerial refuses the certificate with this serial number. Serial numbers
@@ -139,7 +158,7 @@ func (t *Trust) Verify(rawCerts [][]byte, now time.Time) (Principal, error) {
 		return Principal{}, late
 	case err != nil:
 		return Principal{}, explain(err, now)
-	case t.allRevoked(chains):
+	case t.allRevoked(p.MSP, chains):
 		return Principal{}, ErrRevoked
 	}
 	return p, nil
@@ -157,18 +176,21 @@ func (t *Trust) pools(msp string) (current, removed *x509.CertPool) {
 
 // allRevoked reports whether no chain is free of revoked certificates. The
 // leaf is in all of them; another intermediate may be in some.
-func (t *Trust) allRevoked(chains [][]*x509.Certificate) bool {
+func (t *Trust) allRevoked(msp string, chains [][]*x509.Certificate) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
+	revoked := func(c *x509.Certificate) bool { return t.revoked(msp, c) }
 	return !slices.ContainsFunc(chains, func(chain []*x509.Certificate) bool {
-		return !slices.ContainsFunc(chain, t.revoked)
+		return !slices.ContainsFunc(chain, revoked)
 	})
 }
 
-func (t *Trust) revoked(c *x509.Certificate) bool {
-	_, key := t.keys[sha256.Sum256(c.RawSubjectPublicKeyInfo)]
+func (t *Trust) revoked(msp string, c *x509.Certificate) bool {
+	id := KeyID(sha256.Sum256(c.RawSubjectPublicKeyInfo))
+	_, here := t.keys[RevokedKey{msp, id}]
+	_, everywhere := t.keys[RevokedKey{Key: id}]
 	_, serial := t.serials[string(c.SerialNumber.Bytes())]
-	return key || serial
+	return here || everywhere || serial
 }
 
 func (o *roots) rebuild() {

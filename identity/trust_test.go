@@ -362,3 +362,30 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// What one organisation revokes is no other's: the same key there, or a key of
+// which it only says that it is its own, is trusted. Who is reinstated is too.
+func TestRevokedKeysAreOfAnOrganisation(t *testing.T) {
+	a, b := newAuthority(t, "Org1MSP"), newAuthority(t, "Org2MSP")
+	trust := trusting(t, a)
+	if err := trust.AddRoot("Org2MSP", b.Root()); err != nil {
+		t.Fatal(err)
+	}
+	m := newMember(t, b, "bob")
+	root := Principal{SPKI: b.Root().RawSubjectPublicKeyInfo}.KeyID()
+	for _, x := range []struct {
+		keys []RevokedKey
+		want error
+	}{
+		{[]RevokedKey{{"Org1MSP", m.Principal().KeyID()}, {"Org1MSP", root}}, nil},
+		{[]RevokedKey{{"Org2MSP", m.Principal().KeyID()}}, ErrRevoked},
+		{nil, nil},
+		{[]RevokedKey{{"Org2MSP", root}}, ErrRevoked},
+		{[]RevokedKey{{Key: m.Principal().KeyID()}}, ErrRevoked},
+	} {
+		trust.SetRevokedKeys(x.keys)
+		if _, err := trust.Verify(m.Chain(), today); !errors.Is(err, x.want) {
+			t.Errorf("%v: %v, want %v", x.keys, err, x.want)
+		}
+	}
+}

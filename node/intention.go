@@ -83,7 +83,7 @@ func (p *purse) adoptIntention(ctx context.Context, torrent payment.TorrentID, f
 		}
 		if len(a.Intentions) == 1 && !a.Intentions[0].Closed {
 			info := &a.Intentions[0]
-			if !p.stale(info) {
+			if !p.stale(info, p.priceEvent().Epoch) {
 				f.adopt(&i, info, p.member.Wallet.Openings())
 				return nil
 			}
@@ -110,12 +110,11 @@ func (p *purse) unanswered(request payment.RequestID) error {
 	return err
 }
 
-// stale reports whether the ledger would refuse to open on an intention.
-func (p *purse) stale(i *contract.IntentionInfo) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// stale reports whether the ledger, in an epoch, would refuse to open on an
+// intention.
+func (p *purse) stale(i *contract.IntentionInfo, epoch uint64) bool {
 	old := uint64(p.node.cfg.Now().Add(-intentionLife).Unix()) > i.Declared
-	return old || i.Epoch != p.epoch && i.Epoch+1 != p.epoch
+	return old || i.Epoch != epoch && i.Epoch+1 != epoch
 }
 
 func (f *frozen) adopt(i *wallet.Intention, info *contract.IntentionInfo, openings []wallet.Opening) {

@@ -64,7 +64,7 @@ func TestPriceThatWasAgreed(t *testing.T) {
 		n := startNode(t, m)
 		p := n.purse
 		eventually(t, "the price", func() bool { return p.priceEvent().Epoch != 0 })
-		p.learnPrice(x.heard, p.priceEvent().Epoch)
+		p.learnPrice(x.heard, 0, p.priceEvent().Epoch)
 		buyer := add(t, n, Options{Torrent: g.torrent, AskFirst: true})
 		buyer.Allow(Consent{1000, x.agreed})
 

@@ -29,6 +29,7 @@ type purse struct {
 	mu       sync.Mutex // guards the following
 	price    payment.Amount
 	epoch    uint64
+	before   payment.Amount // the price of the epoch before
 	deals    map[payment.CommitmentID]*dealt
 	frozen   map[payment.TorrentID]*frozen
 	alias    peerwire.Alias
@@ -92,7 +93,7 @@ func (p *purse) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.learnPrice(l.Price, l.Epoch)
+	p.learnPrice(l.Price, l.Before, l.Epoch)
 	if err := p.resend(ctx); err != nil {
 		return err
 	}
@@ -131,7 +132,9 @@ func (p *purse) refreshTrust(ctx context.Context) error {
 func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 	switch e.Kind {
 	case payment.EventPrice:
-		p.learnPrice(e.Price, e.Epoch)
+		if e.Epoch > p.priceEvent().Epoch { // or a block that we come late to
+			p.learnPrice(e.Price, e.Before, e.Epoch)
+		}
 	case payment.EventRevoked, payment.EventReinstated, payment.EventRoots:
 		return p.refreshTrust(ctx)
 	case payment.EventRefunded:
@@ -147,9 +150,10 @@ func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 	return nil
 }
 
-func (p *purse) learnPrice(price payment.Amount, epoch uint64) {
+// learnPrice takes the price of an epoch, and that of the epoch before.
+func (p *purse) learnPrice(price, before payment.Amount, epoch uint64) {
 	p.mu.Lock()
-	p.price, p.epoch = price, epoch
+	p.price, p.before, p.epoch = price, before, epoch
 	p.mu.Unlock()
 	p.setPrice(price)
 	p.tellAll(p.priceEvent())
@@ -158,7 +162,7 @@ func (p *purse) learnPrice(price payment.Amount, epoch uint64) {
 func (p *purse) priceEvent() payment.LedgerEvent {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return payment.LedgerEvent{Kind: payment.EventPrice, Price: p.price, Epoch: p.epoch}
+	return payment.LedgerEvent{Kind: payment.EventPrice, Price: p.price, Epoch: p.epoch, Before: p.before}
 }
 
 // tellAll tells every torrent of an event; each knows what concerns it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"torrente/payment"
+	"torrente/payment/contract"
 )
 
 // margin is how much is frozen of what is wanted, in percent: caps of several
@@ -39,6 +40,42 @@ func (n *Node) Quote(ctx context.Context, units uint64) (q Quote, err error) {
 		return q, wrong
 	}
 	return quote(units, l.Price)
+}
+
+// QuoteOf is Quote for a torrent of which so many units are wanted: at the price
+// at which coins are frozen for it already, if the ledger still opens on them.
+func (n *Node) QuoteOf(ctx context.Context, torrent payment.TorrentID, units uint64) (Quote, error) {
+	q, err := n.Quote(ctx, units)
+	if err != nil {
+		return q, err
+	}
+	frozen, err := n.purse.usable(ctx, torrent)
+	if err != nil || frozen == nil {
+		return q, err
+	}
+	return quote(units, frozen.Price)
+}
+
+// usable finds the intention of an earlier run that the next purchase of a
+// torrent will go on with; nil: there is none.
+func (p *purse) usable(ctx context.Context, torrent payment.TorrentID) (*contract.IntentionInfo, error) {
+	for _, i := range p.member.Wallet.Intentions() {
+		if i.Torrent != torrent {
+			continue
+		}
+		l, err := p.askLedger(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a, err := p.member.ask(ctx, contract.Query{Kind: contract.QueryIntention, Intention: i.ID})
+		if err != nil {
+			return nil, err
+		}
+		if len(a.Intentions) == 1 && !a.Intentions[0].Closed && !p.stale(&a.Intentions[0], l.Epoch) {
+			return &a.Intentions[0], nil
+		}
+	}
+	return nil, nil
 }
 
 func quote(units uint64, price payment.Amount) (Quote, error) {

@@ -71,18 +71,37 @@ func (m *Membership) reclaim(ctx context.Context, now time.Time, inUse func(paym
 // that ended by a close of which the seller redeemed less, and those that the
 // wallet has forgotten.
 func (m *Membership) refundExpired(ctx context.Context, now time.Time) (sum payment.Amount, err error) {
-	expired := func(c *payment.Commitment) bool { return uint64(now.Add(-refundAfter).Unix()) >= c.Expiry }
-	var due []outstanding
 	registered := map[payment.CommitmentID]bool{}
-	err = m.outstanding(ctx, func(_ *contract.IntentionInfo, o outstanding) {
-		registered[o.info.ID] = true
-		if expired(o.commitment) {
-			due = append(due, o)
-		}
-	})
+	due, err := m.expiredOf(ctx, now, m.account(), func(id payment.CommitmentID) { registered[id] = true })
 	if err != nil {
 		return 0, err
 	}
+	if sum, err = m.refundAll(ctx, now, due); err != nil {
+		return sum, err
+	}
+	return sum, m.endUnregistered(ctx, registered, func(c *payment.Commitment) bool { return refundable(c, now) })
+}
+
+// refundable reports whether a commitment expired so long ago that its rest
+// comes back.
+func refundable(c *payment.Commitment, now time.Time) bool {
+	return uint64(now.Add(-refundAfter).Unix()) >= c.Expiry
+}
+
+// expiredOf finds the commitments of an account whose rest can come back, and
+// tells of all that are not settled.
+func (m *Membership) expiredOf(ctx context.Context, now time.Time, payer payment.Account, tell func(payment.CommitmentID)) (due []outstanding, err error) {
+	err = m.outstandingOf(ctx, payer, func(_ *contract.IntentionInfo, o outstanding) {
+		tell(o.info.ID)
+		if refundable(o.commitment, now) {
+			due = append(due, o)
+		}
+	})
+	return due, err
+}
+
+// refundAll refunds commitments, as many in a call as it takes.
+func (m *Membership) refundAll(ctx context.Context, now time.Time, due []outstanding) (sum payment.Amount, err error) {
 	for len(due) > 0 {
 		n := min(len(due), maxRefunds)
 		coins, err := m.refund(ctx, now, due[:n])
@@ -92,7 +111,7 @@ func (m *Membership) refundExpired(ctx context.Context, now time.Time) (sum paym
 		}
 		due = due[n:]
 	}
-	return sum, m.endUnregistered(ctx, registered, expired)
+	return sum, nil
 }
 
 // outstanding is a commitment of ours that is not settled.
@@ -118,7 +137,12 @@ func (o *outstanding) coins() payment.Amount {
 // outstanding asks the ledger for all commitments of ours that are not settled,
 // with their intentions.
 func (m *Membership) outstanding(ctx context.Context, each func(*contract.IntentionInfo, outstanding)) error {
-	return m.intentions(ctx, func(i *contract.IntentionInfo) error {
+	return m.outstandingOf(ctx, m.account(), each)
+}
+
+// outstandingOf is outstanding for another account.
+func (m *Membership) outstandingOf(ctx context.Context, payer payment.Account, each func(*contract.IntentionInfo, outstanding)) error {
+	return m.intentionsOf(ctx, payer, func(i *contract.IntentionInfo) error {
 		q := contract.Query{Kind: contract.QueryCommitments, Intention: i.ID}
 		return m.pages(ctx, q, func(a *contract.Answer) error {
 			for _, info := range a.Commitments {
@@ -138,8 +162,13 @@ func (m *Membership) outstanding(ctx context.Context, each func(*contract.Intent
 
 // intentions asks the ledger for all intentions of ours that are not over.
 func (m *Membership) intentions(ctx context.Context, each func(*contract.IntentionInfo) error) error {
+	return m.intentionsOf(ctx, m.account(), each)
+}
+
+// intentionsOf is intentions for another account.
+func (m *Membership) intentionsOf(ctx context.Context, payer payment.Account, each func(*contract.IntentionInfo) error) error {
 	var all []contract.IntentionInfo
-	q := contract.Query{Kind: contract.QueryIntentions, Account: m.account()}
+	q := contract.Query{Kind: contract.QueryIntentions, Account: payer}
 	err := m.pages(ctx, q, func(a *contract.Answer) error {
 		all = append(all, a.Intentions...)
 		return nil

@@ -22,7 +22,9 @@ const (
 	EventRevoked                         // Account
 	EventReinstated                      // Account
 	EventRoots                           // an organisation's roots changed
-	EventPrice                           // Price and Epoch changed
+	EventPrice                           // Price and Epoch changed: those and Before
+	EventMinted                          // coins were made: Receiver, Coins
+	EventReassigned                      // Account (old), Receiver (its heir), Coins (its balance)
 )
 
 var eventNames = [...]string{
@@ -30,6 +32,7 @@ var eventNames = [...]string{
 	EventRedeemed: "redeemed", EventReleased: "released", EventRefunded: "refunded", EventClosed: "closed",
 	EventSwept: "swept", EventTransfer: "transfer", EventDelegate: "delegate", EventRevoked: "revoked",
 	EventReinstated: "reinstated", EventRoots: "roots", EventPrice: "price",
+	EventMinted: "minted", EventReassigned: "reassigned",
 }
 
 func (k EventKind) String() string {
@@ -55,4 +58,5 @@ type LedgerEvent struct {
 	Coins      Amount       `json:"coins,omitzero"`
 	Price      Amount       `json:"price,omitzero"`
 	Epoch      uint64       `json:"epoch,omitzero"`
+	Before     Amount       `json:"before,omitzero"` // the price of the epoch before, which commitments may have still
 }

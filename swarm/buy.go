@@ -98,8 +98,8 @@ const maxLate = maxDepth
 // onTerms takes a seller's offer. Only the ledger's own price is paid.
 func (s *Swarm) onTerms(now time.Time, p *peer, t peerwire.PayTerms) error {
 	b := &p.buy
-	if s.epoch == 0 {
-		b.early = &t // the ledger has not told us its price yet
+	if s.epoch == 0 || t.Epoch > s.epoch {
+		b.early = &t // the ledger has not told us its price yet, or not that it changed
 		return nil
 	}
 	if t.Unit != piece.BlockSize || t.Price != s.price || t.Epoch != s.epoch {

@@ -189,7 +189,7 @@ func (s *Swarm) Ledger(now time.Time, e payment.LedgerEvent) {
 	s.input()
 	switch e.Kind {
 	case payment.EventPrice:
-		s.price, s.epoch = e.Price, e.Epoch
+		s.price, s.epoch, s.before = e.Price, e.Epoch, e.Before
 		for _, p := range s.order {
 			s.offer(now, p)
 			if t := p.buy.early; t != nil && s.picker != nil && s.epoch != 0 {

@@ -138,7 +138,7 @@ func (s *Swarm) onCommit(now time.Time, p *peer, c peerwire.PayCommit) error {
 	case sale.claims[c.Alias] != nil || sale.claimOf(k.ID()) != nil:
 		return errPayAgain
 	case k.Ledger != s.cfg.Ledger || k.Torrent != payment.TorrentID(s.info.ID()) || k.Payer != p.account ||
-		k.Receiver != s.cfg.Account || k.Price != s.price || k.Epoch != s.epoch && k.Epoch+1 != s.epoch ||
+		k.Receiver != s.cfg.Account || !s.priced(k) ||
 		k.Expiry < uint64(now.Add(minExpiry).Unix()) || k.Expiry > uint64(now.Add(maxExpiry).Unix()) || len(sale.claims) >= maxClaims || sale.unregistered():
 		return errCommitment
 	}
@@ -148,6 +148,12 @@ func (s *Swarm) onCommit(now time.Time, p *peer, c peerwire.PayCommit) error {
 	s.out.Pays.Watch = append(s.out.Pays.Watch, is.id)
 	s.send(now, p, peerwire.Message{ID: peerwire.PayStatusID, Rare: peerwire.PayStatus{Alias: c.Alias, State: peerwire.PayPending}})
 	return nil
+}
+
+// priced reports whether a commitment has the price of its epoch: the present
+// one, or the one before, at whose price the payer's coins may be frozen.
+func (s *Swarm) priced(k *payment.Commitment) bool {
+	return k.Epoch == s.epoch && k.Price == s.price || k.Epoch+1 == s.epoch && k.Price == s.before
 }
 
 // bind gives a commitment its name on this connection.

@@ -69,6 +69,7 @@ type Swarm struct {
 
 	price    payment.Amount // of a unit, by the ledger
 	epoch    uint64         // of the price; 0: unknown
+	before   payment.Amount // the price of the epoch before
 	payTimer time.Time      // of advancePay; zero: nothing is due
 	unheard  bool           // the ledger is not heard of
 

@@ -43,7 +43,7 @@ func (f *getFlags) allowance(c *cobra.Command, std stdio, s *session, args []str
 	}
 	asking, cancel := context.WithTimeout(c.Context(), quoteTime)
 	defer cancel()
-	q, err := s.node.Quote(asking, info.Units())
+	q, err := s.node.QuoteOf(asking, payment.TorrentID(info.ID()), info.Units())
 	if wrong, ok := errors.AsType[*ledger.WrongClock](err); ok {
 		return none, wrong
 	}

@@ -18,12 +18,14 @@ func newFederation(std stdio) *cobra.Command {
 		Use:   "federation",
 		Short: "run a federation: its ledger, its portal and its tracker",
 		Long: "Run a federation: the ledger on which peers pay each other, the portal that enrolls members, and a tracker.\n" +
-			"All commands but init and serve reach the running federation, or open its folder if it is not running.",
+			"All commands but init, keys, genesis, join and serve reach the running federation, or open its folder if it is not running.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.PersistentFlags().String("dir", "", "the federation's folder (default: federation in HOME)")
-	c.AddCommand(newFederationInit(std), newFederationServe(std), newInvite(std), newFund(std), newRevoke(std), newMembers(std), newFederationRoot(std))
+	c.AddCommand(newFederationKeys(std), newFederationGenesis(std), newFederationJoin(std))
+	c.AddCommand(newFederationInit(std), newFederationServe(std), newInvite(std), newFund(std), newMembers(std), newFederationRoot(std))
+	c.AddCommand(newRevoke(std), newReinstate(std), newReassign(std), newPrice(std), newMint(std), newApprove(std), newProposals(std))
 	return c
 }
 

@@ -19,8 +19,8 @@ import (
 type initFlags struct {
 	name, url, cost string
 	price, treasury uint64
-	mints           []string
 	ledger, profile string
+	mints           []string
 	asJSON          bool
 }
 
@@ -86,7 +86,11 @@ func federationInit(c *cobra.Command, std stdio, f *initFlags) error {
 	if f.asJSON {
 		return printJSON(std.out, facts)
 	}
-	_, err = fmt.Fprintf(std.out, "federation    %s\nfolder        %s\nledger        %s\nadministrator %s, who owns the treasury of %s coins\nroot          %s\n",
+	return sayFacts(std, facts)
+}
+
+func sayFacts(std stdio, facts *federation.Facts) error {
+	_, err := fmt.Fprintf(std.out, "federation    %s\nfolder        %s\nledger        %s\nadministrator %s, who owns the treasury of %s coins\nroot          %s\n",
 		facts.Name, facts.Dir, facts.Ledger, facts.Administrator, facts.Treasury, facts.Root)
 	return err
 }
@@ -97,34 +101,17 @@ func (f *initFlags) config(c *cobra.Command) (cfg federation.InitConfig, err err
 		return cfg, usageError{errors.New("federation init: no name: give --name NAME")}
 	}
 	if f.treasury == 0 && len(f.mints) == 0 {
-		return cfg, usageError{errors.New("federation init: no coins, and none can be made later: give --treasury COINS, or --mint ACCOUNT=COINS")}
+		return cfg, usageError{errors.New("federation init: no coins: give --treasury COINS, or --mint ACCOUNT=COINS")}
 	}
-	dir, err := federationDir(c)
-	if err != nil {
+	if cfg, err = f.keys(c); err != nil {
 		return cfg, err
 	}
-	now, err := clock()
-	if err != nil {
-		return cfg, err
-	}
-	cfg = federation.InitConfig{
-		Dir: dir, Name: f.name, URL: f.url, Price: payment.Amount(f.price),
-		Treasury: payment.Amount(f.treasury), Now: now(),
-	}
-	if cfg.Cost, err = parseCost(f.cost); err != nil {
-		return cfg, err
-	}
+	cfg.Price, cfg.Treasury = payment.Amount(f.price), payment.Amount(f.treasury)
 	if cfg.Profile, err = profileOf(f.ledger, f.profile); err != nil {
 		return cfg, usageError{fmt.Errorf("federation init: %w", err)}
 	}
-	for _, s := range f.mints {
-		m, err := parseMint(s)
-		if err != nil {
-			return cfg, usageError{fmt.Errorf("federation init --mint: %w", err)}
-		}
-		cfg.Mints = append(cfg.Mints, m)
-	}
-	return cfg, nil
+	cfg.Mints, err = f.minted("init")
+	return cfg, err
 }
 
 // profileOf is the absolute path of the connection profile, or nothing for an
@@ -141,6 +128,33 @@ func profileOf(ledger, profile string) (string, error) {
 		return "", nil
 	}
 	return filepath.Abs(profile)
+}
+
+// keys is what an organisation's keys need of the flags.
+func (f *initFlags) keys(c *cobra.Command) (cfg federation.InitConfig, err error) {
+	dir, err := federationDir(c)
+	if err != nil {
+		return cfg, err
+	}
+	now, err := clock()
+	if err != nil {
+		return cfg, err
+	}
+	cfg = federation.InitConfig{Dir: dir, Name: f.name, URL: f.url, Now: now()}
+	cfg.Cost, err = parseCost(f.cost)
+	return cfg, err
+}
+
+// minted reads --mint of a command.
+func (f *initFlags) minted(command string) (all []contract.Mint, err error) {
+	for _, s := range f.mints {
+		m, err := parseMint(s)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("federation %s --mint: %w", command, err)}
+		}
+		all = append(all, m)
+	}
+	return all, nil
 }
 
 // parseMint reads ACCOUNT=COINS.

@@ -77,23 +77,14 @@ func newRevoke(std stdio) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "revoke NAME|ACCOUNT",
 		Short: "refuse a member from now on: what it earned stays its own",
-		Args: func(c *cobra.Command, args []string) error {
-			if certificate != "" {
-				return noArgs(c, args)
-			}
-			return exactArgs("NAME or ACCOUNT")(c, args)
-		},
+		Args:  nameOrCertificate(&certificate),
 	}
 	c.Flags().StringVar(&certificate, "certificate", "", "revoke whoever has the certificate in this PEM file")
+	c.AddCommand(newRevokePropose(std))
 	return operatorCommand(std, c,
 		func(ctx context.Context, op federation.Operator, args []string) (federation.Member, error) {
-			r := federation.RevokeRequest{}
-			if certificate == "" {
-				r.Who = args[0]
-				return op.Revoke(ctx, r)
-			}
-			var err error
-			if r.Certificate, err = os.ReadFile(certificate); err != nil {
+			r, err := whom(args, certificate)
+			if err != nil {
 				return federation.Member{}, err
 			}
 			return op.Revoke(ctx, r)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -104,24 +103,7 @@ func refresh(ctx context.Context, client *remote.Client, trust *identity.Trust) 
 	if err != nil {
 		return err
 	}
-	for _, a := range d.Authorities {
-		root, err := x509.ParseCertificate(a.Certificate)
-		if err != nil {
-			return err
-		}
-		if !a.Trusted {
-			trust.RemoveRoot(a.MSP, root)
-		} else if err := trust.AddRoot(a.MSP, root); err != nil {
-			return err
-		}
-	}
-	for _, r := range d.Revoked {
-		var key identity.KeyID
-		if raw, err := hex.DecodeString(r.Key); err == nil && len(raw) == len(key) {
-			trust.RevokeKey(identity.KeyID(raw))
-		}
-	}
-	return nil
+	return d.Update(trust)
 }
 
 // trustOf is whom to believe: what the federation says now if fresh asks for it

@@ -23,7 +23,7 @@ func newWallet(std stdio) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	passwordPersistent(c)
-	c.AddCommand(newBalance(std), newRedeem(std), newReclaim(std), newLimit(std), newHistory(std), newRecover(std))
+	c.AddCommand(newBalance(std), newRedeem(std), newReclaim(std), newInherit(std), newLimit(std), newHistory(std), newRecover(std))
 	return c
 }
 
@@ -141,6 +141,28 @@ func newReclaim(std stdio) *cobra.Command {
 	}
 	return walletCommand(std, c, opening{}, nothing, walletAccount.Reclaim, func(w io.Writer, f reclaimFacts) error {
 		_, err := fmt.Fprintf(w, "reclaimed %s\n", coins(f.Coins))
+		return err
+	})
+}
+
+func newInherit(std stdio) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "inherit ACCOUNT",
+		Short: "take the coins of an old account of yours that was reassigned to this one",
+		Long: "Take the coins of an old account of yours, whose key is lost or stolen, that the organizations of the\n" +
+			"federation reassigned to this one: what it has, what it earned since, and what its downloads froze. What\n" +
+			"sellers were promised comes back when their commitments have expired, a day and half an hour after they were\n" +
+			"made: run it once more then.",
+		Args: exactArgs("ACCOUNT"),
+	}
+	question := func(args []string) (r inheritRequest, err error) {
+		if r.From.UnmarshalText([]byte(args[0])) != nil {
+			return r, usageError{fmt.Errorf("wallet inherit: %q is no account: give its 64 hexadecimal digits", args[0])}
+		}
+		return r, nil
+	}
+	return walletCommand(std, c, opening{}, question, walletAccount.Inherit, func(w io.Writer, f inheritFacts) error {
+		_, err := fmt.Fprintf(w, "inherited %s\n", coins(f.Coins))
 		return err
 	})
 }

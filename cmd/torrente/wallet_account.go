@@ -16,6 +16,7 @@ type walletAccount interface {
 	Balance(context.Context, struct{}) (balanceFacts, error)
 	Redeem(context.Context, struct{}) (redeemFacts, error)
 	Reclaim(context.Context, struct{}) (reclaimFacts, error)
+	Inherit(context.Context, inheritRequest) (inheritFacts, error)
 	Limit(context.Context, limitRequest) (limitFacts, error)
 	History(context.Context, historyRequest) ([]wallet.Event, error)
 	Recover(context.Context, struct{}) (recoverFacts, error)
@@ -45,6 +46,15 @@ type redeemFacts struct {
 }
 
 type reclaimFacts struct {
+	Coins payment.Amount `json:"coins"`
+}
+
+// inheritRequest names the account that was reassigned.
+type inheritRequest struct {
+	From payment.Account `json:"from"`
+}
+
+type inheritFacts struct {
 	Coins payment.Amount `json:"coins"`
 }
 
@@ -112,6 +122,12 @@ func (o *ownAccount) Reclaim(ctx context.Context, _ struct{}) (f reclaimFacts, e
 	} else {
 		f.Coins, err = o.m.Reclaim(ctx, o.m.now())
 	}
+	return f, err
+}
+
+// Inherit takes what an account has that was reassigned to this one.
+func (o *ownAccount) Inherit(ctx context.Context, r inheritRequest) (f inheritFacts, err error) {
+	f.Coins, err = o.m.Inherit(ctx, o.m.now(), r.From)
 	return f, err
 }
 

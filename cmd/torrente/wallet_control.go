@@ -14,6 +14,7 @@ func walletCommands(a walletAccount) *http.ServeMux {
 	control.Handle(mux, "wallet/balance", a.Balance)
 	control.Handle(mux, "wallet/redeem", a.Redeem)
 	control.Handle(mux, "wallet/reclaim", a.Reclaim)
+	control.Handle(mux, "wallet/inherit", a.Inherit)
 	control.Handle(mux, "wallet/limit", a.Limit)
 	control.Handle(mux, "wallet/history", a.History)
 	control.Handle(mux, "wallet/recover", a.Recover)
@@ -36,6 +37,11 @@ func (r *runningAccount) Redeem(ctx context.Context, in struct{}) (redeemFacts, 
 // Reclaim lets the running process reclaim.
 func (r *runningAccount) Reclaim(ctx context.Context, in struct{}) (reclaimFacts, error) {
 	return control.Call[reclaimFacts](ctx, r.process, "wallet/reclaim", in)
+}
+
+// Inherit lets the running process inherit.
+func (r *runningAccount) Inherit(ctx context.Context, in inheritRequest) (inheritFacts, error) {
+	return control.Call[inheritFacts](ctx, r.process, "wallet/inherit", in)
 }
 
 // Limit reads or sets the limit of the running process.

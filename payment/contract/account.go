@@ -28,7 +28,7 @@ func (r *run) debit(amount payment.Amount) Code {
 }
 
 // credit adds coins to the creator's balance. All coins together fit 64 bits
-// (Genesis), so a sum that does not is damage.
+// (Genesis, Mint), so a sum that does not is damage.
 func (r *run) credit(amount payment.Amount) {
 	sum, ok := r.balance().Add(amount)
 	if !ok {
@@ -85,16 +85,7 @@ func (r *run) sweep() Code {
 		keys = append(keys, keyCredit(r.creator, id))
 	}
 	r.load(keys...)
-	code := r.each(len(a.Credits), func(i int) Code {
-		var c coins
-		if !r.read(keys[i+1], &c) {
-			return NoCredit
-		}
-		r.delete(keys[i+1])
-		r.credit(payment.Amount(c))
-		r.moved(payment.Amount(c))
-		return OK
-	})
+	code := r.each(len(a.Credits), func(i int) Code { return r.takeCredit(keys[i+1]) })
 	if code == OK {
 		r.emit(payment.LedgerEvent{Kind: payment.EventSwept, Account: r.creator, Coins: r.result.Coins})
 	}

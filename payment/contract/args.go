@@ -146,6 +146,13 @@ type Transfer struct {
 // coins stay the creator's.
 type SetDelegate struct{ Delegate payment.Account }
 
+// Inherit takes what an account has come by that was reassigned to the creator:
+// its balance, and the credits of these transactions, of none perhaps.
+type Inherit struct {
+	From    payment.Account
+	Credits []TxID
+}
+
 // Revoke stops a key of an organisation from spending.
 type Revoke struct {
 	MSP  string
@@ -202,6 +209,22 @@ func (*Transfer) Call() Call { return CallTransfer }
 
 // Call returns the number of the call.
 func (*SetDelegate) Call() Call { return CallSetDelegate }
+
+// Propose asks all organisations to agree to a decision. The proposal is named
+// by its transaction; the creator's organisation agrees by it.
+type Propose struct{ Decision Decision }
+
+// Approve says that the creator's organisation agrees to a proposal.
+type Approve struct{ Proposal TxID }
+
+// Call returns the number of the call.
+func (*Inherit) Call() Call { return CallInherit }
+
+// Call returns the number of the call.
+func (*Propose) Call() Call { return CallPropose }
+
+// Call returns the number of the call.
+func (*Approve) Call() Call { return CallApprove }
 
 // Call returns the number of the call.
 func (*Revoke) Call() Call { return CallRevoke }

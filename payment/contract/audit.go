@@ -32,8 +32,9 @@ func (b *Books) Conserved() bool {
 }
 
 // Audit walks all rows of a State, adds them up anew, and checks conservation
-// (L1), the solvency of every intention (L2) and the order of redeemed, cap and
-// links of every commitment (L3). The errors are ErrBooks, with the row that is
+// (L1), the solvency of every intention (L2), the order of redeemed, cap and
+// links of every commitment (L3), and that more than half of the organisations
+// agreed to what passed, and to every coin minted since the beginning (L9). The errors are ErrBooks, with the row that is
 // wrong, and the Reader's.
 func Audit(st Reader) (Books, error) {
 	v := view{st}
@@ -42,8 +43,13 @@ func Audit(st Reader) (Books, error) {
 	if ok, err := v.read(keyLedger, &l); err != nil || !ok {
 		return b, errors.Join(err, ErrNoLedger)
 	}
-	b.Minted = l.minted
 	var err error
+	if b.Minted, err = v.minted(&l); err != nil {
+		return b, err
+	}
+	if err := v.auditProposals(); err != nil {
+		return b, err
+	}
 	if b.Balance, err = v.sumCoins("acct/"); err != nil {
 		return b, err
 	}

@@ -19,10 +19,13 @@ const (
 	CallSweep           Call = 10
 	CallTransfer        Call = 11
 	CallSetDelegate     Call = 12
+	CallInherit         Call = 13
 	CallRevoke          Call = 20
 	CallReinstate       Call = 21
 	CallAddRoot         Call = 22
 	CallRemoveRoot      Call = 23
+	CallPropose         Call = 24
+	CallApprove         Call = 25
 )
 
 // rules is what Apply has to know of a call before it executes it.
@@ -35,7 +38,7 @@ type rules struct {
 	once bool
 	// free: a revoked account may call it (L10).
 	free bool
-	// admin: only an administrator may call it.
+	// admin: only an organisation's administrator may call it.
 	admin bool
 }
 
@@ -53,10 +56,13 @@ var calls = [...]rules{
 	CallSweep:           {name: "Sweep", make: makeArguments[Sweep], do: (*run).sweep, free: true},
 	CallTransfer:        {name: "Transfer", make: makeArguments[Transfer], do: (*run).transfer, once: true},
 	CallSetDelegate:     {name: "SetDelegate", make: makeArguments[SetDelegate], do: (*run).setDelegate, free: true},
+	CallInherit:         {name: "Inherit", make: makeArguments[Inherit], do: (*run).inherit, free: true},
 	CallRevoke:          {name: "Revoke", make: makeArguments[Revoke], do: (*run).revoke, admin: true},
 	CallReinstate:       {name: "Reinstate", make: makeArguments[Reinstate], do: (*run).reinstate, admin: true},
 	CallAddRoot:         {name: "AddRoot", make: makeArguments[AddRoot], do: (*run).addRoot, admin: true},
 	CallRemoveRoot:      {name: "RemoveRoot", make: makeArguments[RemoveRoot], do: (*run).removeRoot, admin: true},
+	CallPropose:         {name: "Propose", make: makeArguments[Propose], do: (*run).propose, admin: true},
+	CallApprove:         {name: "Approve", make: makeArguments[Approve], do: (*run).approve, admin: true},
 }
 
 func (c Call) rules() *rules {

@@ -55,6 +55,12 @@ const (
 	NotRevoked    Code = 43
 	Overflow      Code = 44 // a sum exceeds 64 bits
 	PriceRose     Code = 45 // above what a Declare consents to
+	NoProposal    Code = 46
+	Lapsed        Code = 47 // the proposal is
+	Reassigned    Code = 48 // the account has an heir
+	NotHeir       Code = 49
+	// IsAdministrator: the key is an administrator's, which is not revoked.
+	IsAdministrator Code = 50
 )
 
 var sentences = [...]string{
@@ -97,13 +103,19 @@ var sentences = [...]string{
 	NoCredit:      "there is no such credit: it was swept before, or never earned",
 	ToOneself:     "the account is the sender's own: name another",
 	NotAdmin:      "only an administrator of the federation may do this: use its key",
-	NoMajority:    "more than half of the organizations must agree: propose it to them",
+	NoMajority:    "that is another organization's, or was decided by several: more than half of the organizations must agree, so propose it to them",
 	BadRoot:       "the certificate is not that of an authority: give the root's certificate",
 	NoRoot:        "the organization has no such trusted root: list them",
 	LastRoot:      "it is the organization's last root: add the new one first",
 	NotRevoked:    "the account is not revoked: nothing to undo",
 	Overflow:      "the amount exceeds 64 bits: use a smaller one",
 	PriceRose:     "the price of a unit is higher than was agreed to: ask for it again, and declare anew",
+	NoProposal:    "the ledger has no such proposal: list them",
+	Lapsed:        "the proposal is older than 7 days: propose it again",
+	Reassigned:    "the account was reassigned, for good: name the account that has its coins now",
+	NotHeir:       "the coins of that account were not reassigned to this one: ask the federation's operator",
+
+	IsAdministrator: "the key is that of an organization's administrator, without which it could not vote: it cannot be revoked",
 }
 
 // Success reports whether what was asked for is so now.

@@ -122,6 +122,22 @@ func (a *Sweep) read(in *cryptobyte.String) bool {
 	return readSome(in, &a.Credits, func(in *cryptobyte.String, id *TxID) bool { return in.CopyBytes(id[:]) })
 }
 
+func (a *Inherit) append(b []byte) []byte {
+	return appendList(append(b, a.From[:]...), a.Credits, func(b []byte, id *TxID) []byte { return append(b, id[:]...) })
+}
+
+func (a *Inherit) read(in *cryptobyte.String) bool {
+	return in.CopyBytes(a.From[:]) &&
+		readList(in, &a.Credits, func(in *cryptobyte.String, id *TxID) bool { return in.CopyBytes(id[:]) })
+}
+
+func (a *Propose) append(b []byte) []byte { return appendDecision(b, a.Decision) }
+
+func (a *Propose) read(in *cryptobyte.String) bool { return readDecision(in, &a.Decision) }
+
+func (a *Approve) append(b []byte) []byte          { return append(b, a.Proposal[:]...) }
+func (a *Approve) read(in *cryptobyte.String) bool { return in.CopyBytes(a.Proposal[:]) }
+
 func (a *Transfer) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint64(append(b, a.To[:]...), uint64(a.Coins))
 }

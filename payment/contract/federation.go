@@ -22,42 +22,41 @@ func validRoot(der []byte) bool {
 	return err == nil && len(der) <= maxRootBytes && c.BasicConstraintsValid && c.IsCA
 }
 
-// revoke stops an account from freezing, opening and transferring (L10). The
-// key is given whole, so that the row also names it as certificates are
-// revoked between nodes.
+// revoke and what follows are an administrator's own affairs: the keys and the
+// roots of its organisation. Those of another one are for a majority to decide,
+// where that may be decided at all.
 func (r *run) revoke() Code {
 	a := r.tx.Args.(*Revoke)
-	account := payment.AccountOf(a.MSP, a.SPKI)
-	var org organisation
-	if !r.read(keyOrganisation(a.MSP), &org) {
-		return UnknownMember
+	if code := r.ownOrganisation(a.MSP, nil); code != OK {
+		return code
 	}
-	switch {
-	case org.administrator == account:
-		return ToOneself // or nobody could reinstate it
-	case r.has(keyRevoked(account)):
-		return Already
-	}
-	r.put(keyRevoked(account), digest(sha256.Sum256(a.SPKI)))
-	r.emit(payment.LedgerEvent{Kind: payment.EventRevoked, Account: account})
-	return OK
+	return r.revokeKey(a.MSP, a.SPKI, false)
 }
 
 func (r *run) reinstate() Code {
-	a := r.tx.Args.(*Reinstate)
-	if !r.has(keyRevoked(a.Account)) {
-		return NotRevoked
+	return r.reinstateKey(r.tx.Args.(*Reinstate).Account, false)
+}
+
+// ownOrganisation reads an organisation that must be the creator's.
+func (r *run) ownOrganisation(msp string, org *organisation) Code {
+	var read organisation
+	if !r.read(keyOrganisation(msp), &read) {
+		return UnknownMember
 	}
-	r.delete(keyRevoked(a.Account))
-	r.emit(payment.LedgerEvent{Kind: payment.EventReinstated, Account: a.Account})
+	if msp != r.msp {
+		return NoMajority
+	}
+	if org != nil {
+		*org = read
+	}
 	return OK
 }
 
 func (r *run) addRoot() Code {
 	a := r.tx.Args.(*AddRoot)
 	var org organisation
-	if !r.read(keyOrganisation(a.MSP), &org) {
-		return UnknownMember
+	if code := r.ownOrganisation(a.MSP, &org); code != OK {
+		return code
 	}
 	if !validRoot(a.Certificate) {
 		return BadRoot
@@ -77,8 +76,8 @@ func (r *run) addRoot() Code {
 func (r *run) removeRoot() Code {
 	a := r.tx.Args.(*RemoveRoot)
 	var org organisation
-	if !r.read(keyOrganisation(a.MSP), &org) {
-		return UnknownMember
+	if code := r.ownOrganisation(a.MSP, &org); code != OK {
+		return code
 	}
 	key := keyCA(a.MSP, a.Fingerprint)
 	var before authority

@@ -54,13 +54,14 @@ type Organisation struct {
 	Roots         [][]byte // DER certificates of its authorities, at least one
 }
 
-// Mint is the coins that an account begins with, the treasury's among them.
+// Mint is the coins that an account begins with, the treasury's among them, or
+// that a majority of the organisations gives it later.
 type Mint struct {
 	Account payment.Account
 	Coins   payment.Amount
 }
 
-// Minted returns all coins that will ever be, and false if they exceed 64
+// Minted returns all coins that there are in the beginning, and false if they exceed 64
 // bits: then no sum on the ledger can.
 func (g *Genesis) Minted() (sum payment.Amount, ok bool) {
 	ok = true
@@ -93,9 +94,7 @@ func (g *Genesis) append(b []byte) []byte {
 		b = append(appendText(b, o.MSP), o.Administrator[:]...)
 		return appendList(b, o.Roots, func(b []byte, der *[]byte) []byte { return appendBytes(b, *der) })
 	})
-	return appendList(b, g.Mints, func(b []byte, m *Mint) []byte {
-		return binary.BigEndian.AppendUint64(append(b, m.Account[:]...), uint64(m.Coins))
-	})
+	return appendList(b, g.Mints, func(b []byte, m *Mint) []byte { return m.append(b) })
 }
 
 // ParseGenesis reads a document and checks it. The error is ErrGenesis.
@@ -127,9 +126,7 @@ func (g *Genesis) readOrganisations(in *cryptobyte.String) bool {
 }
 
 func (g *Genesis) readMints(in *cryptobyte.String) bool {
-	return readUpTo(in, maxMints, &g.Mints, func(in *cryptobyte.String, m *Mint) bool {
-		return in.CopyBytes(m.Account[:]) && in.ReadUint64((*uint64)(&m.Coins))
-	})
+	return readUpTo(in, maxMints, &g.Mints, func(in *cryptobyte.String, m *Mint) bool { return m.read(in) })
 }
 
 func (g *Genesis) check() error {
@@ -203,12 +200,15 @@ func Init(st State, document []byte) error {
 	o.put(keyLedger, ledgerRow{GenesisID(document), minted, uint16(len(g.Organisations)), g.Name})
 	o.put(keyPriceNow, epoch(firstEpoch))
 	o.put(keyPrice(firstEpoch), coins(g.Price))
+	var all organisationList
 	for _, org := range g.Organisations {
+		all = append(all, org.MSP)
 		o.put(keyOrganisation(org.MSP), organisation{org.Administrator, uint16(len(org.Roots))})
 		for _, der := range org.Roots {
 			o.put(keyCA(org.MSP, sha256.Sum256(der)), authority{true, der})
 		}
 	}
+	o.put(keyOrganisations, all)
 	for _, m := range g.Mints {
 		o.put(keyAccount(m.Account), coins(m.Coins))
 	}

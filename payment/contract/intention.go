@@ -151,10 +151,12 @@ func (i *intention) covers(units uint64) bool {
 func (r *run) close() Code {
 	a := r.tx.Args.(*Close)
 	var i intention
-	if code := r.ownIntention(a.Intention, &i); code != OK {
-		return code
-	}
-	if i.closed {
+	switch {
+	case !r.read(keyIntention(a.Intention), &i):
+		return NoIntention
+	case !r.actsFor(i.payer):
+		return NotPayer
+	case i.closed:
 		return Already
 	}
 	i.closed = true

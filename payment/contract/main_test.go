@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"math/big"
 	"slices"
@@ -107,13 +108,36 @@ type person struct {
 	Creator
 }
 
+// maxCouncil is the most organisations of a test's federation.
+const maxCouncil = 9
+
+// mspOf is organisation i of a test's federation, from 1.
+func mspOf(i int) string {
+	if i == 1 {
+		return "Org1MSP"
+	}
+	return fmt.Sprintf("Council%dMSP", i)
+}
+
+// adminOf is the name of its administrator.
+func adminOf(i int) string {
+	if i == 1 {
+		return "admin"
+	}
+	return fmt.Sprintf("admin%d", i)
+}
+
 // people are made once: the same in every test.
 var people = sync.OnceValue(func() map[string]*person {
 	all := map[string]*person{}
-	for name, msp := range map[string]string{
+	organisations := map[string]string{
 		"admin": "Org1MSP", "alice": "Org1MSP", "bob": "Org1MSP", "seller": "Org1MSP", "other": "Org1MSP",
-		"mallory": "Org1MSP", "stranger": "Org9MSP",
-	} {
+		"mallory": "Org1MSP", "stranger": "Org9MSP", "guest": mspOf(2),
+	}
+	for i := 2; i <= maxCouncil; i++ {
+		organisations[adminOf(i)] = mspOf(i)
+	}
+	for name, msp := range organisations {
 		d := sha256.Sum256([]byte("contract test " + name))
 		n := new(big.Int).SetBytes(d[:])
 		n.Mod(n, elliptic.P256().Params().N)
@@ -195,9 +219,16 @@ func testGenesis() *Genesis {
 	return g
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return newCouncil(t, 1) }
+
+// newCouncil is a world of n organisations.
+func newCouncil(t testing.TB, n int) *world {
 	t.Helper()
-	document := must[[]byte](t)(testGenesis().Encode())
+	g := testGenesis()
+	for i := 2; i <= n; i++ {
+		g.Organisations = append(g.Organisations, Organisation{mspOf(i), people()[adminOf(i)].Account(), [][]byte{secondRoot()}})
+	}
+	document := must[[]byte](t)(g.Encode())
 	w := &world{t: t, state: newCommitted(memory{}), ledger: GenesisID(document), now: start}
 	if err := Init(w.state, document); err != nil {
 		t.Fatal(err)

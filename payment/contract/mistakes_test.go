@@ -254,10 +254,13 @@ func TestARefusedPriceOpensNothing(t *testing.T) {
 	w.refused("alice", &TopUpMany{[]TopUp{{c.ID(), 1, 8}}}, NoCommitment)
 }
 
-// setPrice begins an epoch, as a majority of the organisations would.
+// setPrice begins an epoch, by the vote of the one organisation there is.
 func (w *world) setPrice(now uint64, p payment.Amount) {
-	_ = w.state.memory.Put(keyPriceNow, epoch(now).append(nil))
-	_ = w.state.memory.Put(keyPrice(now), coins(p).append(nil))
+	w.t.Helper()
+	w.ok("admin", &Propose{&SetPrice{p}})
+	if got := must[Answer](w.t)(Ask(w.state.memory, Query{Kind: QueryLedger})).Ledger; got.Epoch != now || got.Price != p {
+		w.t.Fatalf("price %s in epoch %d", got.Price, got.Epoch)
+	}
 }
 
 // The same root was used for several receivers.

@@ -22,7 +22,11 @@ type model struct {
 	commitments map[payment.CommitmentID]*modelCommitment
 	order       []payment.CommitmentID // as opened
 	delegate    map[string]payment.Account
-	revoked     map[string]bool
+	revoked     map[string]string // by whom: a name, or "all"
+	heir        map[string]string
+	council     []string // the names of the administrators
+	proposals   map[TxID]*modelProposal
+	minted      uint64
 	requests    map[string]modelRequest
 	ledger      payment.LedgerID
 }
@@ -41,6 +45,13 @@ type modelCommitment struct {
 	final             uint32
 }
 
+type modelProposal struct {
+	Decision
+	at     uint64
+	agree  map[string]bool // administrators
+	passed bool
+}
+
 type modelRequest struct {
 	args   []byte
 	answer modelAnswer
@@ -53,7 +64,10 @@ type modelAnswer struct {
 	items []bool
 }
 
-var names = []string{"admin", "alice", "bob", "mallory", "other", "seller", "stranger"}
+var names = []string{
+	"admin", "alice", "bob", "mallory", "other", "seller", "stranger", "guest",
+	"admin2", "admin3", "admin4", "admin5", "admin6", "admin7", "admin8", "admin9",
+}
 
 func nameOf(a payment.Account) string {
 	for _, n := range names {
@@ -116,27 +130,27 @@ func (m *model) unswept(who string) (sum uint64) {
 }
 
 // payBack returns what came free in closed intentions.
-func (m *model) payBack(id payment.IntentionID) uint64 {
+func (m *model) payBack(who string, id payment.IntentionID) uint64 {
 	i := m.intentions[id]
 	if !i.closed {
 		return 0
 	}
 	free := m.free(id)
 	i.back += free
-	m.balance[i.payer] += free
+	m.balance[who] += free
 	return free
 }
 
 // apply predicts a transaction of who, and does to the model what it should do.
 func (m *model) apply(who string, tx *Transaction) modelAnswer {
-	if people()[who].MSP != "Org1MSP" || tx.Ledger != m.ledger {
+	if m.administrator(people()[who].MSP) == "" || tx.Ledger != m.ledger {
 		return modelAnswer{}
 	}
 	args := tx.Args.append([]byte{byte(tx.Args.Call())})
 	key := who + tx.Request.String()
 	switch tx.Args.(type) {
 	case *Declare, *AddFunds, *Transfer, *OpenMany, *TopUpMany:
-		if m.revoked[who] {
+		if m.revoked[who] != "" {
 			return modelAnswer{}
 		}
 	}
@@ -177,29 +191,42 @@ func (m *model) do(who string, tx *Transaction) modelAnswer {
 		return list(a.Credits, func(id TxID) any { return id }, func(id TxID) (bool, uint64) { return m.sweep(who, id) })
 	case *Close:
 		i := m.intentions[a.Intention]
-		if i == nil || i.payer != who {
+		if i == nil || !m.actsFor(who, i.payer) {
 			return modelAnswer{}
 		}
+		if i.closed {
+			return modelAnswer{ok: true}
+		}
 		i.closed = true
-		return modelAnswer{ok: true, coins: m.payBack(a.Intention)}
+		return modelAnswer{ok: true, coins: m.payBack(who, a.Intention)}
 	case *Transfer:
 		return m.transfer(who, tx, a)
 	case *SetDelegate:
 		m.delegate[who] = a.Delegate
 		return modelAnswer{ok: a.Delegate != people()[who].Account()}
+	case *Inherit:
+		return m.inherit(who, a)
+	case *Propose:
+		return m.propose(who, tx, a)
+	case *Approve:
+		return m.approve(who, tx, a)
 	case *Revoke:
 		account := nameOf(payment.AccountOf(a.MSP, a.SPKI))
-		if who != "admin" || account == "admin" {
+		if !m.isAdministrator(who) || people()[account].MSP != people()[who].MSP || m.isAdministrator(account) {
 			return modelAnswer{}
 		}
-		m.revoked[account] = true
+		if m.revoked[account] == "" {
+			m.revoked[account] = who
+		}
 		return modelAnswer{ok: true}
 	case *Reinstate:
-		was := m.revoked[nameOf(a.Account)]
-		if who == "admin" {
-			delete(m.revoked, nameOf(a.Account))
+		name := nameOf(a.Account)
+		by := m.revoked[name]
+		if by == "" || !m.isAdministrator(who) || people()[name].MSP != people()[who].MSP || by == "all" && len(m.council) > 1 || m.heir[name] != "" {
+			return modelAnswer{}
 		}
-		return modelAnswer{ok: who == "admin" && was}
+		delete(m.revoked, name)
+		return modelAnswer{ok: true}
 	}
 	panic("a call that the model does not know")
 }
@@ -310,7 +337,7 @@ func (m *model) topUp(who string, tx *Transaction, u TopUp) bool {
 
 func (m *model) redeem(who string, tx *Transaction, d Redeem) (bool, uint64) {
 	c := m.commitments[d.Commitment]
-	if c == nil || nameOf(c.Receiver) != who && m.delegate[nameOf(c.Receiver)] != people()[who].Account() {
+	if c == nil || !m.mayRedeem(who, nameOf(c.Receiver)) {
 		return false, 0
 	}
 	limit := uint32(0)
@@ -346,7 +373,7 @@ func (m *model) give(to string, tx TxID, coins uint64) {
 
 func (m *model) release(who string, l Release) bool {
 	c := m.commitments[l.Close.Commitment]
-	if c == nil || nameOf(c.Payer) != who || l.Close.Ledger != m.ledger || l.Close.Verify(c.Receiver) != nil {
+	if c == nil || !m.actsFor(who, nameOf(c.Payer)) || l.Close.Ledger != m.ledger || l.Close.Verify(c.Receiver) != nil {
 		return false
 	}
 	if c.released || c.settled {
@@ -356,14 +383,14 @@ func (m *model) release(who string, l Release) bool {
 		return false
 	}
 	c.released, c.final, c.settled = true, l.Close.Final, l.Close.Final == c.redeemed
-	m.payBack(c.Intention)
+	m.payBack(who, c.Intention)
 	return true
 }
 
 func (m *model) settle(who string, tx *Transaction, s Settle) (bool, uint64) {
 	c := m.commitments[s.Commitment]
 	switch {
-	case c == nil || nameOf(c.Payer) != who:
+	case c == nil || !m.actsFor(who, nameOf(c.Payer)):
 		return false, 0
 	case c.settled:
 		return true, 0
@@ -372,7 +399,7 @@ func (m *model) settle(who string, tx *Transaction, s Settle) (bool, uint64) {
 	}
 	coins := (c.held() - uint64(c.redeemed)) * uint64(c.Price)
 	c.settled, c.final = true, c.redeemed
-	m.payBack(c.Intention)
+	m.payBack(who, c.Intention)
 	return true, coins
 }
 

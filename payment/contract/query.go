@@ -33,6 +33,8 @@ const (
 	QueryReceived    QueryKind = "received"    // Account (receiver), not settled: Commitments, paged
 	QueryRoots       QueryKind = "roots"       // Roots, paged
 	QueryRevoked     QueryKind = "revoked"     // Revoked, paged
+	QueryProposal    QueryKind = "proposal"    // Proposal: Proposals, one
+	QueryProposals   QueryKind = "proposals"   // Proposals, paged, those that lapsed or passed too
 )
 
 // Query asks about the ledger's state. It changes nothing and is not signed, so
@@ -43,6 +45,7 @@ type Query struct {
 	Torrent    payment.TorrentID    `json:"torrent,omitzero"`
 	Intention  payment.IntentionID  `json:"intention,omitzero"`
 	Commitment payment.CommitmentID `json:"commitment,omitzero"`
+	Proposal   TxID                 `json:"proposal,omitzero"`
 	After      string               `json:"after,omitempty"` // Next of the page before
 	Limit      int                  `json:"limit,omitempty"` // at most MaxPage; 0: MaxPage
 }
@@ -57,6 +60,7 @@ type Answer struct {
 	Credits     []Credit         `json:"credits,omitempty"`
 	Roots       []Root           `json:"roots,omitempty"`
 	Revoked     []Revocation     `json:"revoked,omitempty"`
+	Proposals   []ProposalInfo   `json:"proposals,omitempty"`
 	Next        string           `json:"next,omitempty"` // After of the next page; empty: the last
 	// Time is when the ledger answered, in seconds since 1970 by its clock; 0: it
 	// does not say. The ledger fills it in, not the contract, which has no clock.
@@ -70,7 +74,8 @@ type LedgerInfo struct {
 	Minted        payment.Amount   `json:"minted"`
 	Organisations int              `json:"organisations"`
 	Epoch         uint64           `json:"epoch"`
-	Price         payment.Amount   `json:"price"` // of a unit, in this epoch
+	Price         payment.Amount   `json:"price"`           // of a unit, in this epoch
+	Before        payment.Amount   `json:"before,omitzero"` // in the epoch before; 0 in the first
 	// Height is that of the last block. The contract knows no blocks: the ledger
 	// fills it in.
 	Height uint64 `json:"height"`
@@ -83,6 +88,7 @@ type AccountInfo struct {
 	Available payment.Amount  `json:"available"` // balance + unswept
 	Frozen    payment.Amount  `json:"frozen"`    // in its open intentions
 	Revoked   bool            `json:"revoked"`
+	Heir      payment.Account `json:"heir,omitzero"` // to which it was reassigned
 	Delegate  payment.Account `json:"delegate,omitzero"`
 }
 
@@ -150,6 +156,8 @@ type Root struct {
 type Revocation struct {
 	Account payment.Account `json:"account"`
 	Key     string          `json:"key"` // SHA-256 of the SubjectPublicKeyInfo, in hex
+	MSP     string          `json:"msp"`
+	ByAll   bool            `json:"by_all,omitempty"` // a majority did it, and can undo it
 }
 
 // Ask answers a query. The errors are ErrQuery and the Reader's.
@@ -166,6 +174,7 @@ func Ask(st Reader, q Query) (Answer, error) {
 		QueryIntention: a.intention, QueryCommitment: a.commitment,
 		QueryCredits: a.credits, QueryIntentions: a.intentions, QueryCommitments: a.commitments,
 		QueryReceived: a.received, QueryRoots: a.roots, QueryRevoked: a.revoked,
+		QueryProposal: a.proposal, QueryProposals: a.proposals,
 	}[q.Kind]
 	if !ok {
 		return Answer{}, fmt.Errorf("%w (kind %.40q)", ErrQuery, q.Kind)
@@ -205,7 +214,7 @@ func (a *asking) page(prefix string, one func(key string, value []byte) error) e
 func (a *asking) ledger() error {
 	var l ledgerRow
 	var now epoch
-	var price coins
+	var price, before coins
 	if ok, err := a.read(keyLedger, &l); err != nil || !ok {
 		return errors.Join(err, ErrNoLedger)
 	}
@@ -215,8 +224,16 @@ func (a *asking) ledger() error {
 	if _, err := a.read(keyPrice(uint64(now)), &price); err != nil {
 		return err
 	}
+	if _, err := a.read(keyPrice(uint64(now)-1), &before); err != nil {
+		return err
+	}
+	minted, err := a.minted(&l)
 	a.answer.Ledger = &LedgerInfo{
-		ID: l.id, Name: l.name, Minted: l.minted, Organisations: int(l.organisations), Epoch: uint64(now), Price: payment.Amount(price),
+		ID: l.id, Name: l.name, Minted: minted, Organisations: int(l.organisations),
+		Epoch: uint64(now), Price: payment.Amount(price), Before: payment.Amount(before),
+	}
+	if err != nil {
+		return err
 	}
 	return nil
 }
@@ -319,7 +336,11 @@ func (a *asking) revoked() error {
 		if err := r.Account.UnmarshalText([]byte(key)); err != nil {
 			return err
 		}
-		r.Key = hex.EncodeToString(value)
+		var row revocation
+		if err := decodeRow("rev/"+key, value, &row); err != nil {
+			return err
+		}
+		r.Key, r.MSP, r.ByAll = hex.EncodeToString(row.key[:]), row.msp, row.byAll
 		a.answer.Revoked = append(a.answer.Revoked, r)
 		return nil
 	})

@@ -60,12 +60,17 @@ func (r *run) redeem(d *Redeem) Code {
 	return OK
 }
 
-// mayRedeem reports whether the creator is the receiver or the delegate that
-// it named on the ledger (L5).
+// mayRedeem reports whether the creator is the receiver, the delegate that it
+// named on the ledger, or its heir (L5). For a revoked one its organisation's
+// administrator may too: the key may be lost, or the network may refuse its
+// certificate. The coins are the receiver's, whoever calls.
 func (r *run) mayRedeem(receiver payment.Account) bool {
 	var delegate digest
+	var rev revocation
 	return receiver == r.creator ||
-		r.read(keyDelegate(receiver), &delegate) && payment.Account(delegate) == r.creator
+		r.read(keyDelegate(receiver), &delegate) && payment.Account(delegate) == r.creator ||
+		r.actsFor(receiver) ||
+		r.org.administrator == r.creator && r.read(keyRevoked(receiver), &rev) && rev.msp == r.msp
 }
 
 // checkCap refuses an index beyond the cap that the call names, or beyond the

@@ -21,7 +21,7 @@ func keysOfEnd(id payment.CommitmentID, k uint8) []string {
 }
 
 // release files a receiver's signed close. Only the payer calls it, whose rows
-// it writes.
+// it writes, or its heir.
 func (r *run) release(l *Release) Code {
 	id := l.Close.Commitment
 	var c commitment
@@ -126,12 +126,12 @@ func (r *run) endCommitment(c *commitment, id payment.CommitmentID, kind uint8, 
 	r.settleIntention(c.Intention, &i)
 }
 
-// ownCommitment reads a commitment whose payer the creator is.
+// ownCommitment reads a commitment whose payer, or payer's heir, the creator is.
 func (r *run) ownCommitment(id payment.CommitmentID, c *commitment) Code {
 	if !r.read(keyCommitment(id), c) {
 		return NoCommitment
 	}
-	if c.Payer != r.creator {
+	if !r.actsFor(c.Payer) {
 		return NotPayer
 	}
 	return OK

@@ -17,6 +17,12 @@ var ErrDamaged = errors.New("the ledger's state is damaged: rebuild it from the 
 const (
 	keyLedger   = "gen/ledger" // ledger 32 | minted u64 | organisations u16 | name; genesis
 	keyPriceNow = "price/now"  // epoch u64; a majority of the organisations
+	// organisations u16 | each: MSP (u8); genesis. The votes are counted by it,
+	// because a writing call reads no ranges.
+	keyOrganisations = "gen/organisations"
+	// coins u64 that were minted after the genesis; a majority of the
+	// organisations. It is a row of its own because every call reads gen/ledger.
+	keyMinted = "gen/minted"
 )
 
 func hexed(prefix string, id [32]byte) string { return prefix + hex.EncodeToString(id[:]) }
@@ -74,7 +80,7 @@ func keyPrice(epoch uint64) string {
 	return "price/" + hex.EncodeToString(b[:])
 }
 
-// rev/<account>: SHA-256(SubjectPublicKeyInfo) 32; the federation.
+// rev/<account>: see revocation; its organisation, or a majority.
 func keyRevoked(a payment.Account) string { return hexed("rev/", a) }
 
 // org/<MSP>: administrator's account 32 | trusted roots u16; the federation.
@@ -82,6 +88,18 @@ func keyOrganisation(msp string) string { return "org/" + msp }
 
 // ca/<MSP>/<SHA-256 of the certificate>: trusted u8 | certificate; the federation.
 func keyCA(msp string, fingerprint [32]byte) string { return hexed("ca/"+msp+"/", fingerprint) }
+
+// heir/<account>: account 32; a majority of the organisations.
+func keyHeir(a payment.Account) string { return hexed("heir/", a) }
+
+// prop/<proposal>: see proposal; its proposer, once.
+func keyProposal(id TxID) string { return hexed("prop/", id) }
+
+// vote/<proposal>/<MSP>: 01; the organisation, once.
+func keyVote(id TxID, msp string) string { return hexed("vote/", id) + "/" + msp }
+
+// pass/<proposal>: seconds since 1970 u64; the deciding vote, once.
+func keyPassed(id TxID) string { return hexed("pass/", id) }
 
 // Indexes for queries: each 1 byte, the payer.
 const (
@@ -254,6 +272,56 @@ func (a *authority) read(in *cryptobyte.String) bool {
 	ok := in.ReadUint8(&trusted) && trusted <= 1 && in.ReadBytes(&a.certificate, len(*in))
 	a.trusted = trusted == 1
 	return ok
+}
+
+type organisationList []string
+
+func (l organisationList) append(b []byte) []byte {
+	return appendList(b, l, func(b []byte, msp *string) []byte { return appendText(b, *msp) })
+}
+
+func (l *organisationList) read(in *cryptobyte.String) bool {
+	return readUpTo(in, maxOrganisations, (*[]string)(l), readMSP)
+}
+
+type moment uint64
+
+func (m moment) append(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(m)) }
+
+func (m *moment) read(in *cryptobyte.String) bool { return in.ReadUint64((*uint64)(m)) }
+
+// revocation is SHA-256(SubjectPublicKeyInfo) 32 | by u8 (0 its organisation, 1 a
+// majority) | MSP (u8).
+type revocation struct {
+	key   digest
+	byAll bool
+	msp   string
+}
+
+func (v *revocation) append(b []byte) []byte {
+	return appendText(append(v.key.append(b), asByte(v.byAll)), v.msp)
+}
+
+func (v *revocation) read(in *cryptobyte.String) bool {
+	var by uint8
+	ok := v.key.read(in) && in.ReadUint8(&by) && by <= 1 && readMSP(in, &v.msp)
+	v.byAll = by == 1
+	return ok
+}
+
+// proposal is the proposer's MSP (u8) | time u64 | decision (kind u8, fields).
+type proposal struct {
+	msp      string
+	time     uint64 // seconds since 1970
+	decision Decision
+}
+
+func (p *proposal) append(b []byte) []byte {
+	return appendDecision(moment(p.time).append(appendText(b, p.msp)), p.decision)
+}
+
+func (p *proposal) read(in *cryptobyte.String) bool {
+	return readMSP(in, &p.msp) && in.ReadUint64(&p.time) && readDecision(in, &p.decision)
 }
 
 type request struct {

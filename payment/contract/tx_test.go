@@ -41,6 +41,13 @@ func examples(t failer) []*Transaction {
 		&Reinstate{p["bob"].Account()},
 		&AddRoot{"Org1MSP", []byte{0x30, 0}},
 		&RemoveRoot{"Org1MSP", [32]byte{7}},
+		&Propose{&SetPrice{12}},
+		&Propose{&Mint{p["bob"].Account(), 1000}},
+		&Propose{&Revoke{"Org1MSP", p["bob"].SPKI}},
+		&Propose{&Reinstate{p["bob"].Account()}},
+		&Propose{&Reassign{"Org1MSP", p["bob"].SPKI, p["other"].SPKI}},
+		&Approve{TxID{8}},
+		&Inherit{p["bob"].Account(), []TxID{{1}, {2}}},
 	} {
 		all = append(all, &Transaction{c.Ledger, start, payment.RequestID{byte(i)}, args})
 	}
@@ -214,13 +221,15 @@ func FuzzParseTransaction(f *testing.F) {
 		}
 		// Whatever it asks for, the books balance afterwards.
 		tx.Ledger = w.ledger
-		st := newCommitted(copyOf(w.state.memory))
-		if _, err := Apply(st, people()["alice"].Creator, tx); err != nil {
-			t.Fatal(err)
-		}
-		st.commit()
-		if _, err := Audit(st.memory); err != nil {
-			t.Fatal(err)
+		for _, who := range []string{"alice", "admin"} { // the administrator decides alone
+			st := newCommitted(copyOf(w.state.memory))
+			if _, err := Apply(st, people()[who].Creator, tx); err != nil {
+				t.Fatal(err)
+			}
+			st.commit()
+			if _, err := Audit(st.memory); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }

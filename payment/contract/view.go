@@ -54,6 +54,9 @@ func (v view) accountInfo(account payment.Account) (*AccountInfo, error) {
 		return nil, err
 	}
 	info.Revoked = revoked != nil
+	if _, err := v.read(keyHeir(account), (*digest)(&info.Heir)); err != nil {
+		return nil, err
+	}
 	if info.Unswept, err = v.sumCoins(hexed("cr/", account) + "/"); err != nil {
 		return nil, err
 	}

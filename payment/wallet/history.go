@@ -25,6 +25,7 @@ const (
 	EventOpened    = "opened"    // a commitment to a seller
 	EventReleased  = "released"  // a seller's close was filed
 	EventReclaimed = "reclaimed" // coins that were frozen came back
+	EventInherited = "inherited" // coins of an account that was reassigned to this one
 	EventRedeemed  = "redeemed"  // links became coins
 	EventExpired   = "expired"   // links that nobody redeemed in time
 	EventRecovered = "recovered" // the ledger knew what the wallet did not

@@ -102,26 +102,64 @@ func (d *Directory) Trust() (*identity.Trust, error) { return TrustOf(d.Authorit
 func TrustOf(authorities []contract.Root, revoked []contract.Revocation) (*identity.Trust, error) {
 	t := identity.NewTrust()
 	for _, a := range authorities {
-		root, err := x509.ParseCertificate(a.Certificate)
+		root, err := addRoot(t, a)
 		if err != nil {
-			return nil, fmt.Errorf("%w (a root of %.80q: %w)", ErrDirectory, a.MSP, err)
+			return nil, err
 		}
-		if err := t.AddRoot(a.MSP, root); err != nil {
-			return nil, fmt.Errorf("%w (%w)", ErrDirectory, err)
-		}
-		if !a.Trusted {
+		if !a.Trusted { // its members are told why
 			t.RemoveRoot(a.MSP, root)
 		}
 	}
+	keys, err := revokedKeys(revoked)
+	if err != nil {
+		return nil, err
+	}
+	t.SetRevokedKeys(keys)
+	return t, nil
+}
+
+// revokedKeys are those of a list. One organisation cannot revoke another's: each
+// counts for its own alone.
+func revokedKeys(revoked []contract.Revocation) (keys []identity.RevokedKey, err error) {
 	for _, r := range revoked {
-		var key identity.KeyID
+		k := identity.RevokedKey{MSP: r.MSP}
 		raw, err := hex.DecodeString(r.Key)
-		if err != nil || copy(key[:], raw) != len(key) || len(raw) != len(key) {
+		if err != nil || copy(k.Key[:], raw) != len(k.Key) || len(raw) != len(k.Key) {
 			return nil, fmt.Errorf("%w (the revoked key %.80q is no digest)", ErrDirectory, r.Key)
 		}
-		t.RevokeKey(key)
+		keys = append(keys, k)
 	}
-	return t, nil
+	return keys, nil
+}
+
+// Update brings what is trusted up to what the directory says. Roots that it
+// does not know stay as they are. The error is ErrDirectory.
+func (d *Directory) Update(t *identity.Trust) error {
+	for _, a := range d.Authorities {
+		if a.Trusted {
+			if _, err := addRoot(t, a); err != nil {
+				return err
+			}
+		} else if root, err := x509.ParseCertificate(a.Certificate); err == nil {
+			t.RemoveRoot(a.MSP, root)
+		}
+	}
+	keys, err := revokedKeys(d.Revoked)
+	if err == nil {
+		t.SetRevokedKeys(keys)
+	}
+	return err
+}
+
+func addRoot(t *identity.Trust, a contract.Root) (*x509.Certificate, error) {
+	root, err := x509.ParseCertificate(a.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("%w (a root of %.80q: %w)", ErrDirectory, a.MSP, err)
+	}
+	if err := t.AddRoot(a.MSP, root); err != nil {
+		return nil, fmt.Errorf("%w (%w)", ErrDirectory, err)
+	}
+	return root, nil
 }
 
 // Pool returns the roots that the portal's own certificate may end in.

@@ -1,0 +1,120 @@
+package contract
+
+import (
+	"fmt"
+	"strings"
+
+	"torrente/payment"
+)
+
+// ProposalInfo is a proposal and who agrees to it.
+type ProposalInfo struct {
+	ID            TxID         `json:"id"`
+	By            string       `json:"by"`       // the proposer's organisation
+	Proposed      uint64       `json:"proposed"` // seconds since 1970
+	Lapses        uint64       `json:"lapses"`   // the last second in which it can be approved
+	Decision      DecisionInfo `json:"decision"`
+	Approved      []string     `json:"approved"` // organisations, in order
+	Needed        int          `json:"needed"`   // organisations that make it pass
+	Organisations int          `json:"organisations"`
+	Passed        uint64       `json:"passed,omitzero"` // when, in seconds since 1970; 0: it has not
+}
+
+// Open reports whether it can still be approved at a time in seconds since 1970.
+func (p *ProposalInfo) Open(now uint64) bool { return p.Passed == 0 && now <= p.Lapses }
+
+func (a *asking) proposal() error { return a.addProposal(a.q.Proposal) }
+
+func (a *asking) addProposal(id TxID) error {
+	info, _, err := a.proposalInfo(id)
+	if err == nil && info != nil {
+		a.answer.Proposals = append(a.answer.Proposals, *info)
+	}
+	return err
+}
+
+func (a *asking) proposals() error {
+	return a.page("prop/", func(key string, _ []byte) error {
+		var id TxID
+		if err := id.UnmarshalText([]byte(key)); err != nil {
+			return err
+		}
+		return a.addProposal(id)
+	})
+}
+
+// proposalInfo reads a proposal and its votes; nil: there is none.
+func (v view) proposalInfo(id TxID) (*ProposalInfo, Decision, error) {
+	var p proposal
+	var passed moment
+	var all organisationList
+	if ok, err := v.read(keyProposal(id), &p); err != nil || !ok {
+		return nil, nil, err
+	}
+	if _, err := v.read(keyPassed(id), &passed); err != nil {
+		return nil, nil, err
+	}
+	if _, err := v.read(keyOrganisations, &all); err != nil {
+		return nil, nil, err
+	}
+	info := &ProposalInfo{
+		ID: id, By: p.msp, Proposed: p.time, Lapses: p.time + proposalLife, Decision: Describe(p.decision),
+		Needed: len(all)/2 + 1, Organisations: len(all), Passed: uint64(passed),
+	}
+	prefix := hexed("vote/", id) + "/"
+	rows, err := v.st.Range(prefix, "", maxOrganisations)
+	for _, row := range rows {
+		info.Approved = append(info.Approved, strings.TrimPrefix(row.Key, prefix))
+	}
+	return info, p.decision, err
+}
+
+// minted is all coins that there are: the genesis document's, and those that a
+// majority minted since.
+func (v view) minted(l *ledgerRow) (payment.Amount, error) {
+	var since coins
+	if _, err := v.read(keyMinted, &since); err != nil {
+		return 0, err
+	}
+	sum, ok := l.minted.Add(payment.Amount(since))
+	if !ok {
+		return 0, fmt.Errorf("%w: more was minted than 64 bits hold", ErrBooks)
+	}
+	return sum, nil
+}
+
+// auditProposals checks that more than half of the organisations agreed to
+// everything that passed, and adds up what was minted by it (L9).
+func (v view) auditProposals() error {
+	var minted payment.Amount
+	err := v.walk("pass/", func(rest string, _ []byte) error {
+		var id TxID
+		if err := id.UnmarshalText([]byte(rest)); err != nil {
+			return err
+		}
+		info, d, err := v.proposalInfo(id)
+		if err != nil {
+			return err
+		}
+		if info == nil || len(info.Approved) < info.Needed {
+			return fmt.Errorf("%w: proposal %v passed without a majority", ErrBooks, id)
+		}
+		if m, ok := d.(*Mint); ok {
+			if minted, ok = minted.Add(m.Coins); !ok {
+				return fmt.Errorf("%w: more was minted than 64 bits hold", ErrBooks)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var since coins
+	if _, err := v.read(keyMinted, &since); err != nil {
+		return err
+	}
+	if payment.Amount(since) != minted {
+		return fmt.Errorf("%w: %s coins were minted, and a majority agreed to %s", ErrBooks, payment.Amount(since), minted)
+	}
+	return nil
+}
