@@ -37,22 +37,31 @@ func TestScriptsOnFabric(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var networks atomic.Int64
-	p := scripts(func(ts *testscript.TestScript, neg bool, args []string) {
+	// network brings one up for a genesis document, until the script ends.
+	network := func(ts *testscript.TestScript, genesis string) {
 		port := firstPort + 1000*int(networks.Add(1)-1)
-		if neg || port > 60000 {
-			ts.Fatalf("usage: begin FLAGS, for at most 31 networks")
+		run := func(command string) error {
+			return ts.Exec(tool, command, "--dir", ts.MkAbs("network"), "--source", source, "--port", strconv.Itoa(port), "--genesis", ts.MkAbs(genesis))
 		}
-		dir := ts.MkAbs("network")
-		profile := filepath.Join(dir, "profiles", "alpha.json")
+		ts.Defer(func() { ts.Check(run("down")) })
+		ts.Check(run("up"))
+	}
+	p := scripts(func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg {
+			ts.Fatalf("usage: begin FLAGS")
+		}
 		ts.Check(ts.Exec("torrente", append([]string{
-			"federation", "init", "--dir", "fed", "--ledger", "fabric", "--profile", profile,
+			"federation", "init", "--dir", "fed", "--ledger", "fabric", "--profile", ts.MkAbs("network/profiles/alpha.json"),
 		}, args...)...))
-		network := func(command string) error {
-			return ts.Exec(tool, command, "--dir", dir, "--source", source, "--port", strconv.Itoa(port), "--genesis", ts.MkAbs("fed/genesis"))
-		}
-		ts.Defer(func() { ts.Check(network("down")) })
-		ts.Check(network("up"))
+		network(ts, "fed/genesis")
 	})
+	p.Cmds["network"] = func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: network GENESIS")
+		}
+		network(ts, args[0])
+	}
+	p.Files = append(p.Files, filepath.Join("testdata", "fabric", "council.txt"))
 	for _, name := range onFabric {
 		p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txt"))
 	}
