@@ -124,6 +124,7 @@ func newReassign(std stdio) *cobra.Command {
 			r.Heir, err = whom(args, after)
 			return r, err
 		})
+	c.Long += "\nRevoke the old account first, with torrente federation revoke: a thief could spend its coins meanwhile."
 	c.Flags().StringVar(&before, "old-certificate", "", "in place of OLD: whoever has the certificate in this PEM file")
 	c.Flags().StringVar(&after, "new-certificate", "", "in place of NEW: whoever has the certificate in this PEM file")
 	return subject("reassign", "propose to move the coins of an account whose key is lost or stolen", c)
