@@ -84,9 +84,13 @@ func (p *purse) settle(ctx context.Context, t *Torrent) (payment.Amount, error) 
 	}
 	f.known = false
 	if err != nil {
-		err = fmt.Errorf("give back what was not spent: %w", err)
+		return sum, fmt.Errorf("give back what was not spent: %w", err)
 	}
-	return sum, err
+	// What came back is a credit, and the next purchase would have to wait for it.
+	if err := p.sweep(ctx); err != nil {
+		p.node.cfg.Log.Warn("sweep what came back", "err", err)
+	}
+	return sum, nil
 }
 
 // closeIntention takes back at once what of an intention no seller may have.
