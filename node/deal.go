@@ -208,17 +208,18 @@ func (t *Torrent) proven() uint32 {
 // first is how high the first cap of a commitment may be. Whoever was paid more
 // than proven for this torrent has delivered, also if the records of that are
 // lost. Whoever has delivered is promised at once what it has delivered so far, if
-// that is more, and leaves half of the torrent to others: while a cap is raised a
-// ledger that is slow would hold up the download.
+// that is more, up to half of what is left to promise: while a cap is raised a
+// ledger that is slow would hold up the download. A second commitment of the same
+// seller to the same download begins like a stranger's.
 func (p *purse) first(f *frozen, account payment.Account, links, proven uint32) (uint32, error) {
 	most := min(firstCap, uint64(links))
 	var strangers, delivered uint64
-	known := false
+	known, again := false, false
 	for _, o := range p.member.Wallet.Openings() {
 		here := o.Commitment.Intention == f.intention
 		if o.Owed > 0 || here && o.Released > proven {
 			if o.Commitment.Receiver == account {
-				known, delivered = true, delivered+uint64(o.Owed)
+				known, delivered, again = true, delivered+uint64(o.Owed), again || here && !o.Ended
 			}
 			continue
 		}
@@ -226,8 +227,11 @@ func (p *purse) first(f *frozen, account payment.Account, links, proven uint32) 
 			strangers += uint64(o.Cap)
 		}
 	}
+	if known && !again {
+		most = min(uint64(links), max(most, min(delivered, f.free/2)))
+	}
 	if known {
-		return uint32(min(uint64(links), max(most, min(delivered, f.units/2)))), nil
+		return uint32(most), nil
 	}
 	share := max(1, (f.units+strangerShare-1)/strangerShare)
 	if strangers >= share {

@@ -64,19 +64,20 @@ func TestPaidSellerIsNoStranger(t *testing.T) {
 }
 
 // Whoever has delivered is promised as much as that at once, and no more than half
-// of the torrent.
+// of what is free; and that once for a download.
 func TestFirstCapOfWhoHasDelivered(t *testing.T) {
 	d := startDealing(t)
 	n := startNode(t, d.buyer)
 	s, account := d.open(testFunds, 24*time.Hour), d.seller.account()
 	owed := uint32(0)
-	for _, c := range []struct{ owed, units, links, want uint32 }{
+	for _, c := range []struct{ owed, free, links, want uint32 }{
 		{0, 4000, 5000, firstCap},
 		{1, 4000, 5000, firstCap},
 		{firstCap, 4000, 5000, firstCap},
 		{100, 4000, 5000, 100},
-		{100, 180, 180, 90},
+		{100, 180, 5000, 90},
 		{100, 20, 20, 20},
+		{100, 100, 5000, firstCap},
 		{100, 4000, 80, 80},
 	} {
 		for ; owed < c.owed; owed++ {
@@ -84,9 +85,13 @@ func TestFirstCapOfWhoHasDelivered(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		f := &frozen{units: uint64(c.units)} // of another torrent
+		f := &frozen{units: 4000, free: uint64(c.free)} // of another torrent
 		if got, err := n.purse.first(f, account, c.links, 1); err != nil || got != c.want {
-			t.Errorf("after %d units the first cap of %d units, %d links, is %d, %v, want %d", c.owed, c.units, c.links, got, err, c.want)
+			t.Errorf("after %d units the first cap of %d links, with %d free, is %d, %v, want %d", c.owed, c.links, c.free, got, err, c.want)
+		}
+		f.intention = d.intention // of this one: it has a cap here already
+		if got, err := n.purse.first(f, account, c.links, 1); c.owed > 0 && (err != nil || got != min(firstCap, c.links)) {
+			t.Errorf("after %d units the second cap of %d links is %d, %v", c.owed, c.links, got, err)
 		}
 	}
 }

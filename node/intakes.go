@@ -9,7 +9,7 @@ import (
 
 // intakeBlocks is how many blocks a worker takes at a time, of those that wait
 // for it: they stay in the cache of its core.
-const intakeBlocks = 8
+const intakeBlocks = 16
 
 // intakes are the workers that verify and store blocks. All of a piece go to one
 // of them: to that which had the fewest before it when the first one came.

@@ -268,6 +268,9 @@ func (p *purse) keep(choose func(*payment.Book) bool) error {
 		return nil
 	}
 	if err := p.member.Wallet.SaveBooks(rows); err != nil {
+		for account := range rows {
+			p.byOwner[account].Unmark()
+		}
 		return err
 	}
 	maps.DeleteFunc(p.changed, func(a payment.Account, _ bool) bool { return rows[a] != nil })

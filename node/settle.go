@@ -84,13 +84,9 @@ func (p *purse) settle(ctx context.Context, t *Torrent) (payment.Amount, error) 
 	}
 	f.known = false
 	if err != nil {
-		return sum, fmt.Errorf("give back what was not spent: %w", err)
+		err = fmt.Errorf("give back what was not spent: %w", err)
 	}
-	// What came back is a credit, and the next purchase would have to wait for it.
-	if err := p.sweep(ctx); err != nil {
-		p.node.cfg.Log.Warn("sweep what came back", "err", err)
-	}
-	return sum, nil
+	return sum, err
 }
 
 // closeIntention takes back at once what of an intention no seller may have.

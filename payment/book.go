@@ -207,6 +207,9 @@ func (b *Book) Mark() {
 	}
 }
 
+// Unmark tells that the record of Mark is not on disk, and will not be.
+func (b *Book) Unmark() { b.unsafe = true }
+
 // marks yields what of each torrent is to be written as lent or owed.
 func (b *Book) marks() iter.Seq2[TorrentID, uint64] {
 	return func(yield func(TorrentID, uint64) bool) {

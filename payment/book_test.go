@@ -513,3 +513,18 @@ func TestLeaseGrowsIntoItsRecord(t *testing.T) {
 		t.Errorf("lent %d, unsafe %v, want 16 that no record has", got, b.Unsafe())
 	}
 }
+
+// A record that could not be written makes nothing safe: leases wait for the next
+// one.
+func TestUnwrittenRecords(t *testing.T) {
+	b := customer(64)
+	b.Lease(film, 20)
+	b.Mark()
+	b.Unmark()
+	if b.Return(film, 20); b.Lease(film, 5) != 5 || !b.Unsafe() {
+		t.Error("a lease within a record that is not on disk is safe")
+	}
+	if b.Mark(); b.Unsafe() {
+		t.Error("the next record makes it no safer")
+	}
+}
