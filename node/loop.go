@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"time"
 
 	"torrente/internal/failpoint"
@@ -34,13 +33,6 @@ func (t *Torrent) loop() {
 		case <-timer.C:
 		}
 		now := t.node.cfg.Now()
-		if zn := now.UnixMicro(); zn-zlast > 2000 && len(t.intakes.queues) > 1 {
-			zlast = zn
-			if z0 == 0 {
-				z0 = zn
-			}
-			fmt.Fprintf(swarm.Zf, "%.1f q %d %d lent %d %s\n", float64(zn-z0)/1000, len(t.intakes.queues[0]), len(t.intakes.queues[1]), t.node.blocks.lent(), t.swarm.Zstate())
-		}
 		for _, e := range t.mail.take() {
 			t.handle(now, &e)
 		}
@@ -193,5 +185,3 @@ func isClosed(c chan struct{}) bool {
 		return false
 	}
 }
-
-var zlast, z0 int64
