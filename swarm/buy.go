@@ -15,6 +15,9 @@ const (
 	// payShare is the part of the window, one in four, that may wait to be paid:
 	// each link wakes the seller, and costs it about as much as a unit.
 	payShare = 4
+	// refillEvery is at how many verified units a seller is asked for more, while
+	// enough are under way.
+	refillEvery = 16
 	// trustGrowth is how many paid units earn one of credit (section 4).
 	trustGrowth = 16
 	// raiseAhead is for how long a cap shall last: twice the time of a ledger
@@ -448,7 +451,9 @@ func (s *Swarm) deliveredUnit(now time.Time, p *peer, b piece.Block) {
 		k.since = now
 		s.wake(now.Add(payAfter))
 	}
-	s.refill(now, p)
+	if k.verified%refillEvery == 0 || p.asked.len() < refillEvery || k.credit() < 8*refillEvery {
+		s.refill(now, p)
+	}
 }
 
 // owe has a unit recorded as owed.

@@ -36,6 +36,8 @@ type opening struct {
 	// chunks of units that is.
 	dirty   bool
 	changed map[uint32]struct{}
+	recent  uint32 // the chunk that was put in changed last, if marked
+	marked  bool
 }
 
 // bought is the payer's half of a wallet.
@@ -47,7 +49,7 @@ type bought struct {
 }
 
 func newOpening(id payment.CommitmentID, o Opening) *opening {
-	return &opening{Opening: o, id: id, units: unitSet{}, changed: map[uint32]struct{}{}}
+	return &opening{Opening: o, id: id, units: newUnitSet(), changed: map[uint32]struct{}{}}
 }
 
 // append adds the row: commitment 256, signature 64, request 16, cap u32,
@@ -156,7 +158,7 @@ func (w *Wallet) Released(id payment.CommitmentID, index uint32) error {
 func (o *opening) fold(tx *bolt.Tx) error {
 	err := put(tx, openingBucket, o.id[:], o.append(nil))
 	for at := range o.changed {
-		err = errors.Join(err, put(tx, owedBucket, chunkKey(o.id, at), o.units[at].append(nil)))
+		err = errors.Join(err, put(tx, owedBucket, chunkKey(o.id, at), o.units.chunks[at].append(nil)))
 	}
 	return err
 }
@@ -164,7 +166,7 @@ func (o *opening) fold(tx *bolt.Tx) error {
 func (o *opening) unfolded() bool { return o.dirty }
 
 func (o *opening) folded() {
-	o.dirty = false
+	o.dirty, o.marked = false, false
 	clear(o.changed)
 }
 

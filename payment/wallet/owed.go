@@ -17,19 +17,34 @@ const chunkUnits = 4096
 // unitChunk has the bit of unit u in word u / 64 of its chunk, at u % 64.
 type unitChunk [chunkUnits / 64]uint64
 
-// unitSet holds units of a torrent, in chunks that hold at least one.
-type unitSet map[uint32]*unitChunk
+// unitSet holds units of a torrent, in chunks that hold at least one. It remembers
+// the chunk that it was asked for last: units come one after the other.
+type unitSet struct {
+	chunks map[uint32]*unitChunk
+	at     uint32
+	last   *unitChunk // chunks[at], or nil
+}
 
-func (s unitSet) has(unit uint32) bool {
-	c := s[unit/chunkUnits]
+func newUnitSet() unitSet { return unitSet{chunks: map[uint32]*unitChunk{}} }
+
+// chunk is the one of a unit, or nil.
+func (s *unitSet) chunk(unit uint32) *unitChunk {
+	if at := unit / chunkUnits; s.last == nil || s.at != at {
+		s.at, s.last = at, s.chunks[at]
+	}
+	return s.last
+}
+
+func (s *unitSet) has(unit uint32) bool {
+	c := s.chunk(unit)
 	return c != nil && c[unit%chunkUnits/64]>>(unit%64)&1 == 1
 }
 
-func (s unitSet) add(unit uint32) {
-	c := s[unit/chunkUnits]
+func (s *unitSet) add(unit uint32) {
+	c := s.chunk(unit)
 	if c == nil {
 		c = new(unitChunk)
-		s[unit/chunkUnits] = c
+		s.chunks[s.at], s.last = c, c
 	}
 	c[unit%chunkUnits/64] |= 1 << (unit % 64)
 }
@@ -72,7 +87,7 @@ func (b *bought) loadOwed(key, value []byte) bool {
 	if o == nil || at > 1<<32/chunkUnits-1 {
 		return false
 	}
-	o.units[at] = c
+	o.units.chunks[at] = c
 	o.Owed += uint32(c.count())
 	return true
 }
@@ -83,7 +98,10 @@ func (o *opening) owe(unit uint32) bool {
 		return false
 	}
 	o.units.add(unit)
-	o.changed[unit/chunkUnits] = struct{}{}
+	if at := unit / chunkUnits; !o.marked || o.recent != at {
+		o.changed[at] = struct{}{}
+		o.recent, o.marked = at, true
+	}
 	o.dirty = true
 	o.Owed++
 	return true
@@ -154,8 +172,8 @@ func (w *Wallet) OwedUnits(id payment.CommitmentID) ([]uint32, error) {
 		return nil, fmt.Errorf("%w: %s", ErrUnknown, id)
 	}
 	units := make([]uint32, 0, o.Owed)
-	for _, at := range slices.Sorted(maps.Keys(o.units)) {
-		for i, word := range o.units[at] {
+	for _, at := range slices.Sorted(maps.Keys(o.units.chunks)) {
+		for i, word := range o.units.chunks[at] {
 			for ; word != 0; word &= word - 1 {
 				units = append(units, at*chunkUnits+uint32(64*i+bits.TrailingZeros64(word)))
 			}
