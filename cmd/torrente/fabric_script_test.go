@@ -20,8 +20,13 @@ import (
 // federation's clock, and a ledger on Fabric has its endorsers'.
 var onFabric = []string{"consent", "federation_roots", "member_tracker", "paid", "paid_swarm", "paid_v1", "wallet"}
 
-// firstPort is the first of the ports of the scripts' networks, a thousand each.
-const firstPort = 30000
+// firstPort is the first of the ports of the scripts' networks, a thousand each:
+// below those that the kernel gives to whoever asks for any (from 32768 on), and
+// apart from the demonstration's (17000) and those of payment/ledger/fabric's tests.
+const firstPort = 18000
+
+// mostNetworks are below the latter, which begin at 27000.
+const mostNetworks = 9
 
 // TestScriptsOnFabric runs scripts with a ledger on a real network: each has one
 // of its own, of three orderers and three organisations.
@@ -39,7 +44,11 @@ func TestScriptsOnFabric(t *testing.T) {
 	var networks atomic.Int64
 	// network brings one up for a genesis document, until the script ends.
 	network := func(ts *testscript.TestScript, genesis string) {
-		port := firstPort + 1000*int(networks.Add(1)-1)
+		number := int(networks.Add(1) - 1)
+		if number >= mostNetworks {
+			ts.Fatalf("there are ports for %d networks", mostNetworks)
+		}
+		port := firstPort + 1000*number
 		run := func(command string) error {
 			return ts.Exec(tool, command, "--dir", ts.MkAbs("network"), "--source", source, "--port", strconv.Itoa(port), "--genesis", ts.MkAbs(genesis))
 		}
