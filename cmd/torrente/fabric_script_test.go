@@ -3,7 +3,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -85,6 +88,47 @@ func TestScriptsOnFabric(t *testing.T) {
 		}
 	}
 	testscript.Run(t, p)
+}
+
+// What is interrupted while its network begins leaves no process.
+func TestInterruptedNetworkOnFabric(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	ctx, interrupt := context.WithCancel(t.Context())
+	s, err := newStage(ctx, stdio{out: io.Discard, err: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.network, err = newFabricNetwork(s); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.network.up(s.path("genesis")) }()
+	pids := s.path("network", "pids")
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for begun := false; !begun; {
+		select {
+		case <-tick.C:
+			all, _ := os.ReadDir(pids) // there are none yet
+			begun = len(all) > 0
+		case err := <-ended:
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	interrupt()
+	if err := <-ended; err == nil || time.Since(began) > 10*time.Second {
+		t.Errorf("%v, after %s", err, time.Since(began))
+	}
+	if err := s.network.down(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(pids); err != nil || len(left) > 0 {
+		t.Errorf("%v are left: %v", left, err)
+	}
+	if err := s.strike(); err != nil {
+		t.Error(err)
+	}
 }
 
 // The demonstration, as a user runs it in the folder of the source.

@@ -249,6 +249,14 @@ func orderedForNothing(t *testing.T, n *realNetwork, m *members) {
 	if r.Transactions != before.Transactions+1 || r.Height != before.Height+4 || !r.Conserved {
 		t.Errorf("%+v, and before %+v", r, before)
 	}
+	other := n.client(t, "gamma")
+	until(t, "Gamma's peer has all blocks", func() bool {
+		of := must[ledger.Report](t)(other.Verify(t.Context()))
+		if of.Height == r.Height && of != r {
+			t.Errorf("%+v, and of Gamma's peer %+v", r, of)
+		}
+		return of.Height >= r.Height
+	})
 }
 
 // endorsedByOne has one organisation's endorsement ordered.
