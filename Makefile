@@ -27,7 +27,7 @@ check: ## vet, format, staticcheck, architecture
 	@bad=$$($(TOOL) gofumpt -l .); [ -z "$$bad" ] || { echo "not gofumpt-ed: $$bad"; exit 1; }
 	go test -run 'Imports|Pure|Purity' .
 
-test-fabric: ## the ledger on a Hyperledger Fabric network of this machine; builds it first
+test-fabric: debian ## the ledger on a Hyperledger Fabric network of this machine; builds it first
 	go test -race -tags fabric -count 1 -timeout 15m -v -run TestRealNetwork ./payment/ledger/fabric
 	go test -tags fabric -count 1 -timeout 15m -parallel 1 -v -run OnFabric ./cmd/torrente
 

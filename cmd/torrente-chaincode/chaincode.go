@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -14,9 +13,6 @@ import (
 	"torrente/payment/contract"
 	"torrente/payment/ledger/fabric/invocation"
 )
-
-// errFunction means that a call is none of invocation's.
-var errFunction = errors.New("the chaincode has no such function: update this program")
 
 // chaincode answers one ledger's calls.
 type chaincode struct {
@@ -35,7 +31,7 @@ func (c *chaincode) Init(shim.ChaincodeStubInterface) *peer.Response { return sh
 func (c *chaincode) Invoke(stub shim.ChaincodeStubInterface) *peer.Response {
 	answer, err := c.dispatch(stub)
 	if err == nil && len(answer) > invocation.MaxAnswer {
-		err = fmt.Errorf("the answer has %d bytes: ask for a shorter page", len(answer))
+		err = fmt.Errorf("%w (%d bytes)", invocation.ErrAnswer, len(answer))
 	}
 	if err != nil {
 		return shim.Error(admission.FailureOf(err).Text())
@@ -56,12 +52,12 @@ var functions = map[string]struct {
 func (c *chaincode) dispatch(stub shim.ChaincodeStubInterface) ([]byte, error) {
 	args := stub.GetArgs()
 	if len(args) != 2 {
-		return nil, fmt.Errorf("%w (%d arguments)", errFunction, len(args))
+		return nil, fmt.Errorf("%w (%d arguments)", invocation.ErrFunction, len(args))
 	}
 	f, known := functions[string(args[0])]
 	switch {
 	case !known:
-		return nil, fmt.Errorf("%w (%.40q)", errFunction, args[0])
+		return nil, fmt.Errorf("%w (%.40q)", invocation.ErrFunction, args[0])
 	case len(args[1]) > f.max:
 		return nil, fmt.Errorf("%w (%s with %d bytes)", contract.ErrTransaction, args[0], len(args[1]))
 	}

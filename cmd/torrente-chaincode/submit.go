@@ -75,7 +75,7 @@ func tell(stub shim.ChaincodeStubInterface, one *admission.Candidate, events []p
 		return err
 	}
 	if len(text) > invocation.MaxEvent {
-		return fmt.Errorf("the transaction's events have %d bytes: make the list shorter", len(text))
+		return fmt.Errorf("%w (events of %d bytes)", invocation.ErrAnswer, len(text))
 	}
 	return stub.SetEvent(invocation.EventName, text)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,7 +23,7 @@ const (
 // is none: the ledger is embedded.
 type fabricNetwork struct {
 	stage *stage
-	tool  []string // the command and its first arguments
+	tool  string // the path of the command
 	began bool
 	// blockTime is how long the orderers collect transactions for a block; empty:
 	// as the command has it.
@@ -31,19 +32,35 @@ type fabricNetwork struct {
 
 var errNoFabricTool = errors.New("a network of Fabric is made by " + fabricTool + ", which builds Fabric's programs from this project's source: run this in the folder of the source, or put the command into your PATH")
 
-// newFabricNetwork finds the command that makes a network.
+// newFabricNetwork finds the command that makes a network: that of the source if
+// this is its folder, which it builds, or the one in PATH.
 func newFabricNetwork(s *stage) (*fabricNetwork, error) {
 	n := &fabricNetwork{stage: s}
-	if _, err := os.Stat(fabricSource); err == nil {
-		n.tool = []string{"go", "run", "./" + fabricSource}
+	if isSource(".") {
+		n.tool = s.path(fabricTool)
+		// It is run as it is, and not by go run: an interrupt is to reach it.
+		c := exec.CommandContext(s.ctx, "go", "build", "-o", n.tool, "./"+fabricSource)
+		if out, err := c.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build %s: %w: %s", fabricTool, err, strings.TrimSpace(string(out)))
+		}
 		return n, nil
 	}
-	path, err := exec.LookPath(fabricTool)
-	if err != nil {
+	var err error
+	if n.tool, err = exec.LookPath(fabricTool); err != nil {
 		return nil, errNoFabricTool
 	}
-	n.tool = []string{path}
 	return n, nil
+}
+
+// isSource reports whether a folder is that of this project's source, whose
+// programs may be built and run: anything else may have such a folder in it, too.
+func isSource(dir string) bool {
+	text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil || !slices.Contains(strings.Split(string(text), "\n"), "module torrente") {
+		return false
+	}
+	info, err := os.Stat(filepath.Join(dir, fabricSource))
+	return err == nil && info.IsDir()
 }
 
 // flags are those of federation init.
@@ -82,13 +99,12 @@ func (n *fabricNetwork) down() error {
 }
 
 func (n *fabricNetwork) run(ctx context.Context, args ...string) error {
-	args = append(append(n.tool[1:len(n.tool):len(n.tool)], args...), "--dir", n.stage.path("network"))
-	c := exec.CommandContext(ctx, n.tool[0], args...)
+	c := exec.CommandContext(ctx, n.tool, append(args, "--dir", n.stage.path("network"))...)
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = 20 * time.Second
 	out, err := c.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", filepath.Base(n.tool[0]), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("%s: %w: %s", fabricTool, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

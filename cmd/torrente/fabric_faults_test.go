@@ -35,16 +35,18 @@ func TestDownloadsThroughFaultsOnFabric(t *testing.T) {
 	for i, one := range []struct {
 		what string
 		kill func() []string
+		// stops says that nothing is committed before it is repaired.
+		stops bool
 	}{
-		{"nothing", func() []string { return nil }},
-		{"the orderers' leader", func() []string { return []string{f.leader()} }},
-		{"the portal's own peer", func() []string { return []string{"peer-alpha"} }},
-		{"another organisation's peer", func() []string { return []string{"peer-beta"} }},
-		{"an organisation's chaincode", func() []string { return []string{"chaincode-gamma"} }},
-		{"two of three orderers", func() []string { return []string{"orderer1", "orderer2"} }},
-		{"all", f.everything},
+		{"nothing", func() []string { return nil }, false},
+		{"the orderers' leader", func() []string { return []string{f.leader(t)} }, false},
+		{"the portal's own peer", func() []string { return []string{"peer-alpha"} }, false},
+		{"another organisation's peer", func() []string { return []string{"peer-beta"} }, false},
+		{"an organisation's chaincode", func() []string { return []string{"chaincode-gamma"} }, false},
+		{"two of three orderers", func() []string { return []string{"orderer1", "orderer2"} }, true},
+		{"all", f.everything, true},
 	} {
-		t.Run(one.what, func(t *testing.T) { f.download(t, fmt.Sprintf("buyer-%d", i), one.kill) })
+		t.Run(one.what, func(t *testing.T) { f.download(t, fmt.Sprintf("buyer-%d", i), one.kill, one.stops) })
 	}
 	f.verify(t)
 }
@@ -88,8 +90,9 @@ func newFaulty(t *testing.T) *faulty {
 }
 
 // download buys the goods, and has parts die while it does, which are started
-// again two seconds later.
-func (f *faulty) download(t *testing.T, buyer string, kill func() []string) {
+// again when something was committed without them or, if that stops everything,
+// when nobody leads the orderers any more.
+func (f *faulty) download(t *testing.T, buyer string, kill func() []string, stops bool) {
 	dir := f.path(buyer + "-got")
 	c := f.command("get", f.path("sold.torrent"), "--home", f.path(buyer), "--dir", dir, "--bind", "127.0.0.1", "--port", "0",
 		"--peer", f.at, "--pay-up-to", strconv.Itoa(2*faultUnits), "--json")
@@ -107,13 +110,19 @@ func (f *faulty) download(t *testing.T, buyer string, kill func() []string) {
 	for _, name := range parts {
 		f.kill(t, name)
 	}
-	began, repaired := time.Now(), make(chan error, 1)
-	if len(parts) > 0 {
-		time.AfterFunc(2*time.Second, func() { repaired <- f.network.run(t.Context(), "up") })
+	began := time.Now()
+	if stops {
+		f.until(t, "nobody leads", func() bool { return leads() == "" })
+	} else if len(parts) > 0 {
 		f.recovers(t, began)
-		if err := <-repaired; err != nil {
+	}
+	if len(parts) > 0 {
+		if err := f.network.run(t.Context(), "up"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if stops {
+		f.recovers(t, began)
 	}
 	select {
 	case err := <-ended:
@@ -217,11 +226,19 @@ func (f *faulty) pid(t *testing.T, name string) int {
 	return pid
 }
 
+// kill ends a process of the network, and waits until it is gone with its files
+// and ports.
 func (f *faulty) kill(t *testing.T, name string) {
 	t.Helper()
-	if err := syscall.Kill(f.pid(t, name), syscall.SIGKILL); err != nil {
+	pid := f.pid(t, name)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatalf("kill %s: %v", name, err)
 	}
+	f.until(t, name+" is gone", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		threads, gone := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		return err != nil || gone != nil || len(threads) <= 1 && strings.Contains(string(text), ") Z ")
+	})
 }
 
 func (f *faulty) everything() (names []string) {
@@ -235,8 +252,18 @@ func (f *faulty) everything() (names []string) {
 	return slices.Clip(names)
 }
 
-// leader is the orderer that leads.
-func (f *faulty) leader() string {
+// leader is the orderer that leads, when one does.
+func (f *faulty) leader(t *testing.T) (leader string) {
+	t.Helper()
+	f.until(t, "an orderer leads", func() bool {
+		leader = leads()
+		return leader != ""
+	})
+	return leader
+}
+
+// leads asks the orderers once who leads; nobody may at a moment.
+func leads() string {
 	web := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for i := range 3 {
 		answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", demoNetworkPort+20*i+4))
@@ -249,5 +276,5 @@ func (f *faulty) leader() string {
 			return fmt.Sprintf("orderer%d", i+1)
 		}
 	}
-	return "orderer1"
+	return ""
 }

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -20,8 +23,13 @@ import (
 // federation's clock, and a ledger on Fabric has its endorsers'.
 var onFabric = []string{"consent", "federation_roots", "member_tracker", "paid", "paid_swarm", "paid_v1", "wallet"}
 
-// firstPort is the first of the ports of the scripts' networks, a thousand each.
-const firstPort = 30000
+// firstPort is the first of the ports of the scripts' networks, a thousand each:
+// below those that the kernel gives to whoever asks for any (from 32768 on), and
+// apart from the demonstration's (17000) and those of payment/ledger/fabric's tests.
+const firstPort = 18000
+
+// mostNetworks are below the latter, which begin at 27000.
+const mostNetworks = 9
 
 // TestScriptsOnFabric runs scripts with a ledger on a real network: each has one
 // of its own, of three orderers and three organisations.
@@ -39,7 +47,11 @@ func TestScriptsOnFabric(t *testing.T) {
 	var networks atomic.Int64
 	// network brings one up for a genesis document, until the script ends.
 	network := func(ts *testscript.TestScript, genesis string) {
-		port := firstPort + 1000*int(networks.Add(1)-1)
+		number := int(networks.Add(1) - 1)
+		if number >= mostNetworks {
+			ts.Fatalf("there are ports for %d networks", mostNetworks)
+		}
+		port := firstPort + 1000*number
 		run := func(command string) error {
 			return ts.Exec(tool, command, "--dir", ts.MkAbs("network"), "--source", source, "--port", strconv.Itoa(port), "--genesis", ts.MkAbs(genesis))
 		}
@@ -76,6 +88,47 @@ func TestScriptsOnFabric(t *testing.T) {
 		}
 	}
 	testscript.Run(t, p)
+}
+
+// What is interrupted while its network begins leaves no process.
+func TestInterruptedNetworkOnFabric(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	ctx, interrupt := context.WithCancel(t.Context())
+	s, err := newStage(ctx, stdio{out: io.Discard, err: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.network, err = newFabricNetwork(s); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.network.up(s.path("genesis")) }()
+	pids := s.path("network", "pids")
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for begun := false; !begun; {
+		select {
+		case <-tick.C:
+			all, _ := os.ReadDir(pids) // there are none yet
+			begun = len(all) > 0
+		case err := <-ended:
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	interrupt()
+	if err := <-ended; err == nil || time.Since(began) > 10*time.Second {
+		t.Errorf("%v, after %s", err, time.Since(began))
+	}
+	if err := s.network.down(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(pids); err != nil || len(left) > 0 {
+		t.Errorf("%v are left: %v", left, err)
+	}
+	if err := s.strike(); err != nil {
+		t.Error(err)
+	}
 }
 
 // The demonstration, as a user runs it in the folder of the source.

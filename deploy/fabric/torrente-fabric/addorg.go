@@ -68,11 +68,11 @@ func (n *network) makeJoining(name string) error {
 // admitted.
 func (n *network) joinLate(ctx context.Context, member int) error {
 	p := n.peer(member)
-	if err := n.start(p.Name, n.configured(p), n.tool("peer"), "node", "start"); err != nil {
+	if err := n.startPeer(p); err != nil {
 		return err
 	}
-	if err := waitFor(ctx, patience, func() error { return listens(p.Port) }); err != nil {
-		return fmt.Errorf("%s does not start, see %s: %w", p.Name, n.path("log", p.Name), err)
+	if err := n.waitUntilUp(ctx, p.Name, p.Port); err != nil {
+		return err
 	}
 	if err := n.joinPeer(ctx, member); err != nil {
 		return err

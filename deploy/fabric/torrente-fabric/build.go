@@ -11,16 +11,16 @@ import (
 // fabricTools are Fabric's own programs.
 var fabricTools = []string{"peer", "orderer", "osnadmin", "configtxgen", "configtxlator"}
 
-// build builds Fabric's programs, once, and our chaincode for each network anew.
-// One that was made goes on with the chaincode that it has: its services run.
+// build builds Fabric's programs, once, and our chaincode for each network anew,
+// into its own folder. One that was made goes on with the chaincode that it has: its services run.
 func (n *network) build(ctx context.Context, made bool) error {
 	if err := n.buildTools(ctx); err != nil {
 		return err
 	}
-	if _, err := os.Stat(n.tool("torrente-chaincode")); made && err == nil {
+	if _, err := os.Stat(n.chaincodeProgram()); made && err == nil {
 		return nil
 	}
-	_, err := run(ctx, filepath.Join(n.source, "cmd", "torrente-chaincode"), nil, "go", "build", "-o", n.tool("torrente-chaincode"), ".")
+	_, err := run(ctx, filepath.Join(n.source, "cmd", "torrente-chaincode"), nil, "go", "build", "-o", n.chaincodeProgram(), ".")
 	return err
 }
 

@@ -86,8 +86,23 @@ func (n *network) serve(ctx context.Context, member int) error {
 	if err := n.keep(func() error { return n.install(ctx, member) }, func() {}); err != nil {
 		return err
 	}
-	return n.startChaincode(member)
+	if err := n.startChaincode(member); err != nil {
+		return err
+	}
+	return n.chaincodeIsUp(ctx, member)
 }
+
+// chaincodeIsUp waits until a member's service listens, if it has been installed.
+func (n *network) chaincodeIsUp(ctx context.Context, member int) error {
+	if member >= len(n.Packages) || n.Packages[member] == "" {
+		return nil
+	}
+	p := n.peer(member)
+	return n.waitUntilUp(ctx, chaincodeOf(p), p.Port+chaincodePort)
+}
+
+// chaincodeOf is the name of the service of a peer's member.
+func chaincodeOf(p node) string { return "chaincode-" + strings.ToLower(p.MSP) }
 
 // ledgerID is the id of the ledger that was deployed.
 func (n *network) ledgerID() (id payment.LedgerID, err error) {
@@ -167,11 +182,11 @@ func (n *network) startChaincode(member int) error {
 	}
 	p := n.peer(member)
 	tls := filepath.Join(n.organisation(p.MSP), "nodes", "chaincode", "tls")
-	return n.start("chaincode-"+strings.ToLower(p.MSP), []string{
+	return n.start(chaincodeOf(p), []int{p.Port + chaincodePort}, []string{
 		"CHAINCODE_ID=" + n.Packages[member], "CHAINCODE_SERVER_ADDRESS=" + n.chaincodeAddress(member), "TORRENTE_LEDGER=" + n.Ledger,
 		"CHAINCODE_TLS_KEY=" + filepath.Join(tls, "server.key"), "CHAINCODE_TLS_CERT=" + filepath.Join(tls, "server.crt"),
 		"CHAINCODE_CLIENT_CA_CERT=" + filepath.Join(tls, "ca.crt"), "CORE_CHAINCODE_LOGGING_SHIM=warning",
-	}, n.tool("torrente-chaincode"))
+	}, n.chaincodeProgram())
 }
 
 // ordered runs Fabric's peer command as the administrator of a member, through

@@ -38,7 +38,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.organisation, "org", "", "the organisation to add, or whose certificate is revoked")
 	f.StringVar(&o.certificate, "certificate", "", "the certificate to revoke, a PEM file")
 	f.DurationVar(&o.blockTime, "block-time", 100*time.Millisecond, "how long the orderers of a new network collect transactions for a block")
-	f.IntVar(&o.port, "port", 17000, "first of the 1000 ports of a new network")
+	f.IntVar(&o.port, "port", 0, fmt.Sprintf("first of the 1000 ports of a new network (default %d)", defaultPort))
 	_ = root.MarkPersistentFlagRequired("dir") // the flag is there
 	for name, c := range map[string]struct {
 		short string

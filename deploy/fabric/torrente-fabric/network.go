@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,11 +51,14 @@ type node struct {
 	Port int    // the others follow it
 }
 
+// defaultPort is the first of a network's ports.
+const defaultPort = 17000
+
 const networkFile = "network.json"
 
 // openNetwork reads the network in a folder, or plans a new one.
 func openNetwork(o *options) (n *network, made bool, err error) {
-	n = &network{Port: o.port, Orderers: 3, Members: []string{"Alpha", "Beta", "Gamma"}, BlockTime: o.blockTime.String()}
+	n = &network{Port: cmp.Or(o.port, defaultPort), Orderers: 3, Members: []string{"Alpha", "Beta", "Gamma"}, BlockTime: o.blockTime.String()}
 	if n.dir, err = filepath.Abs(o.dir); err != nil {
 		return nil, false, err
 	}
@@ -75,6 +79,9 @@ func openNetwork(o *options) (n *network, made bool, err error) {
 	}
 	if err := json.Unmarshal(text, n); err != nil {
 		return nil, false, fmt.Errorf("%s is damaged (%w): remove the folder and make the network anew", n.path(networkFile), err)
+	}
+	if o.port != 0 && o.port != n.Port {
+		return nil, false, fmt.Errorf("the network in %s has the ports from %d on, not %d: leave --port out, or make another network in another --dir", n.dir, n.Port, o.port)
 	}
 	return n, true, nil
 }
@@ -100,7 +107,10 @@ func (n *network) path(parts ...string) string {
 	return filepath.Join(append([]string{n.dir}, parts...)...)
 }
 
-// tool is a program that was built.
+// chaincodeProgram is this network's own: another may be made from other source.
+func (n *network) chaincodeProgram() string { return n.path("bin", "torrente-chaincode") }
+
+// tool is a program of Fabric that was built.
 func (n *network) tool(name string) string {
 	return filepath.Join(n.source, "deploy", "fabric", "bin", name)
 }

@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,7 +49,10 @@ func TestNetworksAreKept(t *testing.T) {
 	if err := n.save(); err != nil {
 		t.Fatal(err)
 	}
-	again, made, err := openNetwork(&options{dir: n.dir, source: "../../..", port: 1})
+	if _, _, err := openNetwork(&options{dir: n.dir, source: "../../..", port: 18000}); err == nil || !strings.Contains(err.Error(), "has the ports from 17000 on, not 18000: leave --port out") {
+		t.Errorf("other ports: %v", err)
+	}
+	again, made, err := openNetwork(&options{dir: n.dir, source: "../../.."})
 	if err != nil || !made || again.Ledger != "abc" || again.Port != 17000 || len(again.Packages) != 3 {
 		t.Errorf("%+v, %v, %v", again, made, err)
 	}
@@ -171,27 +176,35 @@ func TestOtherProcessesAreLeftAlone(t *testing.T) {
 	if sleep, err = filepath.EvalSymlinks(sleep); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.start("one", nil, sleep, "60"); err != nil {
+	if err := n.start("one", nil, nil, sleep, "60"); err != nil {
 		t.Fatal(err)
 	}
 	pid, err := n.running("one")
 	if pid == 0 || err != nil {
 		t.Fatal(pid, err)
 	}
-	if err := n.start("one", nil, sleep, "60"); err != nil { // it runs already
+	if err := n.start("one", nil, nil, sleep, "60"); err != nil { // it runs already
 		t.Fatal(err)
 	}
 	if again, _ := n.running("one"); again != pid {
 		t.Errorf("process %d, then %d", pid, again)
 	}
-	if err := os.WriteFile(n.pidFile("other"), []byte(strconv.Itoa(pid)+" /usr/bin/other"), 0o600); err != nil {
+	began, err := beganAt(pid)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := n.running("other"); got != 0 {
-		t.Errorf("process %d is taken for another", got)
-	}
-	if err := n.stop("other"); err != nil {
-		t.Fatal(err)
+	for what, text := range map[string]string{
+		"another program": began + " /usr/bin/other", "another process of the same program": began + "1 " + sleep, "no time": sleep,
+	} {
+		if err := os.WriteFile(n.pidFile("other"), []byte(strconv.Itoa(pid)+" "+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := n.running("other"); got != 0 {
+			t.Errorf("%s: process %d is taken for another", what, got)
+		}
+		if err := n.stop("other"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got, _ := n.running("one"); got != pid {
 		t.Error("it was ended")
@@ -201,6 +214,41 @@ func TestOtherProcessesAreLeftAlone(t *testing.T) {
 	}
 	if got, _ := n.running("one"); got != 0 {
 		t.Errorf("process %d goes on", got)
+	}
+}
+
+// A port that another has is taken for no success, and neither is a process that
+// has ended.
+func TestTakenPortsAreSaid(t *testing.T) {
+	n := planned(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	err = n.start("one", []int{port}, nil, "/bin/sleep", "60")
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("one cannot start: port %d is taken", port)) || !strings.Contains(err.Error(), "another --port") {
+		t.Errorf("%v", err)
+	}
+	if pid, err := n.running("one"); pid != 0 || err != nil {
+		t.Errorf("process %d runs: %v", pid, err)
+	}
+	if err := n.start("two", nil, nil, "/bin/cat"); err != nil { // which ends, having nothing to read
+		t.Fatal(err)
+	}
+	if err := listens(os.Getpid(), port); err != nil {
+		t.Error(err)
+	}
+	if err := n.waitUntilUp(t.Context(), "two", port); err == nil || !strings.Contains(err.Error(), "two does not start, see "+n.path("log", "two")) {
+		t.Errorf("a port of another: %v", err)
+	}
+}
+
+// Networks of one source have chaincodes of their own.
+func TestChaincodesAreApart(t *testing.T) {
+	if a, b := planned(t), planned(t); a.chaincodeProgram() == b.chaincodeProgram() {
+		t.Errorf("both have %s", a.chaincodeProgram())
 	}
 }
 

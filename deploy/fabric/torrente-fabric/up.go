@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -75,12 +74,12 @@ func (n *network) firstBlock() string { return n.path("channel", "first.block") 
 // startAll starts all processes and waits until they listen.
 func (n *network) startAll(ctx context.Context) error {
 	for _, o := range n.consenters() {
-		if err := n.start(o.Name, n.configured(o), n.tool("orderer")); err != nil {
+		if err := n.start(o.Name, []int{o.Port, o.Port + adminPort, o.Port + operations}, n.configured(o), n.tool("orderer")); err != nil {
 			return err
 		}
 	}
 	for i, p := range n.peers() {
-		if err := n.start(p.Name, n.configured(p), n.tool("peer"), "node", "start"); err != nil {
+		if err := n.startPeer(p); err != nil {
 			return err
 		}
 		if err := n.startChaincode(i); err != nil {
@@ -88,24 +87,25 @@ func (n *network) startAll(ctx context.Context) error {
 		}
 	}
 	for _, one := range append(n.consenters(), n.peers()...) {
-		if err := waitFor(ctx, patience, func() error { return listens(one.Port) }); err != nil {
-			return fmt.Errorf("%s does not start, see %s: %w", one.Name, n.path("log", one.Name), err)
+		if err := n.waitUntilUp(ctx, one.Name, one.Port); err != nil {
+			return err
+		}
+	}
+	for i := range n.Members {
+		if err := n.chaincodeIsUp(ctx, i); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func (n *network) startPeer(p node) error {
+	return n.start(p.Name, []int{p.Port, p.Port + 1, p.Port + operations}, n.configured(p), n.tool("peer"), "node", "start")
+}
+
 // configured is the environment that tells a process of Fabric its configuration.
 func (n *network) configured(one node) []string {
 	return []string{"FABRIC_CFG_PATH=" + n.path(one.Name), "FABRIC_LOGGING_SPEC=" + quietly}
-}
-
-func listens(port int) error {
-	c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
-	if err != nil {
-		return err
-	}
-	return c.Close()
 }
 
 // join has all orderers and peers join the channel that have not.
@@ -125,7 +125,7 @@ func (n *network) join(ctx context.Context) error {
 
 // joinOrderer reads the answer: osnadmin calls it a success that it got one.
 func (n *network) joinOrderer(ctx context.Context, o node) error {
-	if err := waitFor(ctx, patience, func() error { return listens(o.Port + adminPort) }); err != nil {
+	if err := n.waitUntilUp(ctx, o.Name, o.Port+adminPort); err != nil {
 		return err
 	}
 	admin := filepath.Join(n.admin(ordererMSP), "tls")
@@ -170,7 +170,8 @@ func (n *network) hasLeader() error {
 	return errors.New("the orderers have no leader")
 }
 
-// down stops everything. Chaincode and peers go before the orderers.
+// down stops everything, one after another: peers first, then orderers, then the
+// chaincode's services.
 func down(_ context.Context, o *options) error {
 	n, _, err := openNetwork(o)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 var errBlock = errors.New("a block of the channel cannot be read: update this program")
 
 // decode reads what our chaincode's valid transactions did in a block. Its time
-// is that of the last of them, or of the block's last transaction if none is
-// ours: Fabric's blocks have none.
+// is that of the last of them, and 0 if there is none: Fabric's blocks have no
+// time, and what others write into theirs nobody checked.
 func decode(b *common.Block, chaincode string) (ledger.Block, error) {
 	out := ledger.Block{Height: b.GetHeader().GetNumber(), Events: []payment.LedgerEvent{}}
 	var codes []byte
@@ -45,9 +45,12 @@ func decode(b *common.Block, chaincode string) (ledger.Block, error) {
 	return out, nil
 }
 
-// read reads one transaction of a block. What is not ours, or not valid, has a
-// time alone.
+// read reads one transaction of a block. What is not ours, or not valid, is
+// empty: an orderer takes bytes that nobody can read, and peers find them invalid.
 func read(envelope []byte, chaincode string, valid bool) (one invocation.Event, err error) {
+	if !valid {
+		return one, nil
+	}
 	var e common.Envelope
 	var payload common.Payload
 	var header common.ChannelHeader
@@ -60,8 +63,7 @@ func read(envelope []byte, chaincode string, valid bool) (one invocation.Event, 
 	if err := proto.Unmarshal(payload.GetHeader().GetChannelHeader(), &header); err != nil {
 		return one, err
 	}
-	one.Time = uint64(max(0, header.GetTimestamp().GetSeconds()))
-	if !valid || header.GetType() != int32(common.HeaderType_ENDORSER_TRANSACTION) {
+	if header.GetType() != int32(common.HeaderType_ENDORSER_TRANSACTION) {
 		return one, nil
 	}
 	event, err := eventOf(payload.GetData())

@@ -55,8 +55,19 @@ func TestBlocksAreRead(t *testing.T) {
 	if err != nil || got.Height != 7 || got.Time != 101 || len(got.Events) != 2 || got.Events[0].Coins != 1 || got.Events[1].Coins != 5 || got.Events[1].Height != 7 {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// An orderer takes bytes that nobody can read, which peers find invalid.
+	unreadable := []byte{byte(peer.TxValidationCode_BAD_PAYLOAD)}
+	for _, data := range [][]byte{[]byte("x"), wrap(t, common.HeaderType_ENDORSER_TRANSACTION, []byte("x"))} {
+		if got, err := decode(blockOf(7, unreadable, data), "torrente"); err != nil || len(got.Events) != 0 || got.Time != 0 {
+			t.Errorf("%q: %+v, %v", data, got, err)
+		}
+	}
+	late := envelope(t, "other", "", nil) // whose time is of now
+	if got, err := decode(blockOf(7, []byte{0, 0}, envelope(t, "torrente", invocation.EventName, event(1, 100)), late), "torrente"); err != nil || got.Time != 100 {
+		t.Errorf("%+v, %v", got, err)
+	}
 	empty, err := decode(blockOf(8, []byte{0}, wrap(t, common.HeaderType_CONFIG, nil)), "torrente")
-	if err != nil || empty.Events == nil || len(empty.Events) != 0 || empty.Time == 0 {
+	if err != nil || empty.Events == nil || len(empty.Events) != 0 || empty.Time != 0 {
 		t.Errorf("%+v, %v", empty, err)
 	}
 }

@@ -31,7 +31,9 @@ func (n *realNetwork) replaceChaincode(t testing.TB, organisation, program strin
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = c.Wait() }() // it is killed
 	t.Cleanup(func() { _ = c.Process.Kill(); <-ended })
-	line := fmt.Sprintf("%d %s", c.Process.Pid, program)
+	stat := string(must[[]byte](t)(os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))))
+	began := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])[19] // proc(5) counts it as 22
+	line := fmt.Sprintf("%d %s %s", c.Process.Pid, began, program)
 	if err := os.WriteFile(filepath.Join(n.dir, "pids", name), []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ type Client struct {
 
 	preferred atomic.Uint32 // index of the gateway that worked last
 	seen      atomic.Uint64 // the highest block that a call has told of
+	grace     atomic.Int64  // a time.Duration, of hearings; 0: the shortest
 
 	// For figures: how often calls that may write were attempted, and how many of
 	// those were committed as invalid.
@@ -124,17 +125,21 @@ func (c *Client) begin(ctx context.Context) (call context.Context, done func(), 
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
-	case <-c.closed.Done():
-		return nil, nil, ledger.ErrClosed
-	}
 	call, cancel := context.WithTimeout(ctx, c.patience)
 	stop := context.AfterFunc(c.closed, cancel)
-	return call, func() { stop(); cancel(); <-c.slots }, nil
+	select {
+	case c.slots <- struct{}{}:
+		return call, func() { stop(); cancel(); <-c.slots }, nil
+	case <-call.Done():
+		stop()
+		cancel()
+		g, _ := c.gateway(0)
+		return nil, nil, c.ended(ctx, g, errBusy)
+	}
 }
+
+// errBusy means that no slot was given back for as long as a call may take.
+var errBusy = fmt.Errorf("%d calls are under way already", maxInFlight)
 
 // ended says why a call that has ended without an answer did: the caller's
 // context, Close, or last, which is what was tried last.

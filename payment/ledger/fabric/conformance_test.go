@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,19 +59,22 @@ func joins(t *testing.T, n *realNetwork, m *ledgertest.Members) {
 		n.kill(t, orderer(i))
 	}
 	half := n.start(t, "add-org", "--org", "Delta")
+	ended := sync.OnceValue(func() error {
+		_ = half.Process.Kill() // it may have ended
+		return half.Wait()
+	})
+	t.Cleanup(func() { _ = ended() }) // if this fails before
 	until(t, "Delta asks to be admitted", func() bool {
 		_, err := os.Stat(filepath.Join(n.dir, "channel", "delta"))
 		return err == nil
 	})
-	if err := half.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := half.Wait(); err == nil {
+	if err := ended(); err == nil {
 		t.Fatal("Delta was admitted without orderers")
 	}
 	n.run(t, "up")
 	n.kill(t, "peer-delta")
 	stranger := occupy(t, deltasPeer)
+	t.Cleanup(func() { _ = stranger.Close() })
 	if err := n.try("add-org", "--org", "Delta"); err == nil {
 		t.Fatal("Delta's peer joined by another's port")
 	}

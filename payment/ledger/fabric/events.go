@@ -27,9 +27,10 @@ const silence = 5 * time.Second
 func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Block, error] {
 	return func(yield func(ledger.Block, error) bool) {
 		next := max(height, 1)
-		for failures := 0; ; failures++ {
+		for at, failures := 0, 0; ; {
 			before := next
-			more, err := c.someBlocks(ctx, failures, &next, yield)
+			own := c.gateways[at].own
+			more, err := c.someBlocks(ctx, at, &next, yield)
 			switch {
 			case !more:
 				return
@@ -43,7 +44,12 @@ func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Blo
 				yield(ledger.Block{}, err)
 				return
 			}
-			if next > before {
+			at++
+			if next > before && !own {
+				at = 0 // one of the own organisation tells of blocks again
+			}
+			at %= len(c.gateways)
+			if failures++; next > before {
 				failures = 0 // it worked for a while
 			}
 			pause(ctx, failures)
@@ -51,13 +57,14 @@ func (c *Client) Events(ctx context.Context, height uint64) iter.Seq2[ledger.Blo
 	}
 }
 
-// someBlocks yields blocks until whoever tells of them falls silent. more is
-// false if the caller wants no more; an error is final.
-func (c *Client) someBlocks(ctx context.Context, failures int, next *uint64, yield func(ledger.Block, error) bool) (more bool, err error) {
+// someBlocks yields blocks, of the gateway at an index if it is the own
+// organisation's, until whoever tells of them falls silent. more is false if the
+// caller wants no more; an error is final.
+func (c *Client) someBlocks(ctx context.Context, at int, next *uint64, yield func(ledger.Block, error) bool) (more bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.closed, cancel)()
-	if g := c.gateways[failures%len(c.gateways)]; g.own {
+	if g := c.gateways[at]; g.own {
 		return c.ownBlocks(ctx, g, next, yield)
 	}
 	return c.agreedBlocks(ctx, next, yield)
@@ -105,11 +112,7 @@ func (c *Client) stream(ctx context.Context, g *gateway, next uint64, to chan<- 
 		cancel()
 		return nil // as a stream that broke at once
 	}
-	defer func() {
-		cancel()
-		for range blocks { // whoever sends them waits until they are taken
-		}
-	}()
+	defer drain(cancel, blocks)
 	for b := range blocks {
 		if got := b.GetHeader().GetNumber(); got != next {
 			return fmt.Errorf("%s: %w (block %d, not %d)", g.address, errStream, got, next)

@@ -3,6 +3,7 @@ package fabric
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -12,8 +13,21 @@ import (
 
 // grace is how long those that have not answered are waited for when the others
 // do not agree. They agree as a rule when they are asked again: one of them had
-// a block more.
-const grace = 250 * time.Millisecond
+// a block more. Each time that this was too short it is doubled, so that nobody
+// can deny an answer by a lie that comes sooner than it; each time that it was not
+// needed it is halved.
+const (
+	grace        = 250 * time.Millisecond
+	longestGrace = evaluateTimeout
+)
+
+// graceAfter is the next grace, after one that was or was not long enough.
+func graceAfter(now time.Duration, enough bool) time.Duration {
+	if enough {
+		return max(grace, now/2)
+	}
+	return min(longestGrace, max(grace, now)*2)
+}
 
 // errDisagree means that too few organisations say the same.
 var errDisagree = errors.New("too few organisations say the same about the ledger")
@@ -37,9 +51,15 @@ func agreed[T any](ctx context.Context, c *Client, ask func(context.Context, *ga
 			said <- statement[T]{g, says, err}
 		}()
 	}
-	h := hearing[T]{needed: c.profile.witnesses(), same: same, left: len(c.gateways)}
+	h := hearing[T]{needed: c.profile.witnesses(), same: same, left: slices.Clone(c.gateways), grace: max(grace, time.Duration(c.grace.Load()))}
 	believed, err := h.listen(ctx, said)
 	cancel()
+	switch {
+	case h.cut:
+		c.grace.Store(int64(graceAfter(h.grace, false)))
+	case !h.disagreed:
+		c.grace.Store(int64(graceAfter(h.grace, true)))
+	}
 	for range h.left { // nobody asks on when this returns
 		<-said
 	}
@@ -50,26 +70,35 @@ func agreed[T any](ctx context.Context, c *Client, ask func(context.Context, *ga
 type hearing[T any] struct {
 	needed int
 	same   func(a, b T) bool
-	left   int // gateways that have not answered
+	left   []*gateway // that have not answered
+	grace  time.Duration
 	heard  []statement[T]
 	last   error
+	// disagreed says that enough have spoken and too few said the same; cut, that
+	// those that were left were not waited for any longer.
+	disagreed, cut bool
 }
 
 func (h *hearing[T]) listen(ctx context.Context, said <-chan statement[T]) ([]statement[T], error) {
 	var late <-chan time.Time
-	for h.left > 0 {
+	for len(h.left) > 0 {
 		select {
 		case s := <-said:
-			h.left--
+			h.left = slices.DeleteFunc(h.left, func(g *gateway) bool { return g == s.by })
 			if believed := h.hear(s); believed != nil {
 				return believed, nil
 			}
-			if late == nil && organisations(h.heard) >= h.needed {
-				timer := time.NewTimer(grace)
+			if !h.disagreed && organisations(h.heard) >= h.needed {
+				h.disagreed = true
+				timer := time.NewTimer(h.grace)
 				defer timer.Stop()
 				late = timer.C
 			}
+			if h.disagreed && !h.open() {
+				return nil, errDisagree
+			}
 		case <-late:
+			h.cut = true
 			return nil, errDisagree
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -79,6 +108,31 @@ func (h *hearing[T]) listen(ctx context.Context, said <-chan statement[T]) ([]st
 		return nil, errDisagree
 	}
 	return nil, h.last
+}
+
+// open reports whether those that are left could still have something believed.
+func (h *hearing[T]) open() bool {
+	var might []statement[T]
+	for _, g := range h.left {
+		if g.own {
+			return true
+		}
+		might = append(might, statement[T]{by: g})
+	}
+	if organisations(might) >= h.needed {
+		return true
+	}
+	return slices.ContainsFunc(h.heard, func(s statement[T]) bool { return organisations(append(h.alike(s.says), might...)) >= h.needed })
+}
+
+// alike returns the statements that say the same.
+func (h *hearing[T]) alike(says T) (alike []statement[T]) {
+	for _, other := range h.heard {
+		if h.same(says, other.says) {
+			alike = append(alike, other)
+		}
+	}
+	return alike
 }
 
 // hear adds a statement, and returns those that are believed by it, or nil.
@@ -91,12 +145,7 @@ func (h *hearing[T]) hear(s statement[T]) []statement[T] {
 		return []statement[T]{s}
 	}
 	h.heard = append(h.heard, s)
-	var alike []statement[T]
-	for _, other := range h.heard {
-		if h.same(s.says, other.says) {
-			alike = append(alike, other)
-		}
-	}
+	alike := h.alike(s.says)
 	if organisations(alike) < h.needed {
 		return nil
 	}

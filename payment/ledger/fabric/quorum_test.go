@@ -87,6 +87,79 @@ func TestTheSilentAreNotWaitedFor(t *testing.T) {
 	}
 }
 
+// One that lies sooner than others answer cannot deny the answer: they are waited
+// for longer each time.
+func TestAFastLiarDeniesNothing(t *testing.T) {
+	for slow, msps := range map[string][]string{"Own": {"Own", "A", "B"}, "C": {"A", "B", "C"}} {
+		c := asked(t, 3, msps...)
+		var got []statement[string]
+		err := errDisagree
+		for tries := 0; errors.Is(err, errDisagree) && tries < 6; tries++ {
+			got, err = agreed(t.Context(), c, func(ctx context.Context, g *gateway) (string, error) {
+				if g.msp == "A" {
+					return "a lie", nil
+				}
+				if g.msp == slow { // it takes longer than the shortest grace
+					answered := time.NewTimer(3 * grace)
+					defer answered.Stop()
+					select {
+					case <-answered.C:
+					case <-ctx.Done():
+						return "", ctx.Err()
+					}
+				}
+				if g.msp == "B" && slow == "Own" {
+					return "another", nil
+				}
+				return "the truth", nil
+			}, func(a, b string) bool { return a == b })
+		}
+		if err != nil || got[0].says != "the truth" {
+			t.Errorf("%s: %+v, %v", slow, got, err)
+		}
+	}
+	if graceAfter(graceAfter(longestGrace, false), true) != longestGrace/2 || graceAfter(grace, true) != grace {
+		t.Error("graces are not as long as they should be")
+	}
+}
+
+// Nobody is waited for who cannot decide.
+func TestWhoCannotDecideIsNotWaitedFor(t *testing.T) {
+	c := asked(t, 5, "A", "B", "C", "D")
+	began := time.Now()
+	_, err := agreed(t.Context(), c, func(ctx context.Context, g *gateway) (string, error) {
+		if g.msp == "D" {
+			<-ctx.Done()
+			return "", ctx.Err()
+		}
+		return g.msp, nil
+	}, func(a, b string) bool { return a == b })
+	if !errors.Is(err, errDisagree) || c.grace.Load() > int64(grace) || time.Since(began) > grace/2 {
+		t.Errorf("%v after %s", err, time.Since(began))
+	}
+}
+
+// Waiting for a slot is under patience, too.
+func TestWaitingForASlotEnds(t *testing.T) {
+	c := asked(t, 3, "Own")
+	c.patience, c.slots = 10*time.Millisecond, make(chan struct{}, 1)
+	c.closed, c.close = context.WithCancel(t.Context())
+	defer c.close()
+	_, done, err := c.begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.begin(t.Context()); !errors.Is(err, errBusy) {
+		t.Error(err)
+	}
+	done()
+	_, done, err = c.begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done()
+}
+
 func TestRepliesAreCompared(t *testing.T) {
 	answer := func(minted, height, time uint64) reply {
 		return reply{answer: contract.Answer{Ledger: &contract.LedgerInfo{Organisations: int(minted), Height: height}, Time: time}}

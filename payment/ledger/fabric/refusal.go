@@ -3,12 +3,16 @@ package fabric
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
+	"time"
 
 	gatewaypb "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
 	"google.golang.org/grpc/status"
 
 	"torrente/payment/admission"
+	"torrente/payment/contract"
+	"torrente/payment/ledger/fabric/invocation"
 )
 
 // ErrIdentity means that the organisations' peers do not take the Fabric identity
@@ -48,6 +52,11 @@ func (r refusals) believed(p *Profile, askedAll bool) error {
 
 // sameRefusal compares what a program decides by; sentences name the time.
 func sameRefusal(one, other error) bool {
+	for _, kind := range []error{ErrIdentity, errTooLong, contract.ErrGenesis, contract.ErrDamaged, invocation.ErrFunction, invocation.ErrAnswer} {
+		if errors.Is(one, kind) != errors.Is(other, kind) {
+			return false
+		}
+	}
 	a, refused := errors.AsType[*admission.Failure](one)
 	b, both := errors.AsType[*admission.Failure](other)
 	if !refused || !both {
@@ -58,8 +67,9 @@ func sameRefusal(one, other error) bool {
 }
 
 // refusalOf returns what an organisation refused with for good: a
-// *admission.Failure of its chaincode, or ErrIdentity of its peer. It is nil if
-// the error may pass. A gateway names the endorsers in the details of its own
+// *admission.Failure of its chaincode or, about the clock, its peer; a *wrongCall
+// of its chaincode; ErrIdentity or errTooLong of its peer or an orderer. It is nil
+// if the error may pass. A gateway names the endorsers in the details of its own
 // error; one that evaluates gives their message as its own.
 func refusalOf(err error, msp string) error {
 	s, ok := status.FromError(err)
@@ -76,18 +86,81 @@ func refusalOf(err error, msp string) error {
 	return finalIn(s.Message())
 }
 
+// errTooLong means that an orderer takes no transaction of such a length.
+var errTooLong = errors.New("the channel takes no transaction that is so long: make the list in it shorter")
+
 // identityRefused is what peers and orderers of Fabric 3.1 write about a
-// certificate of no member, a revoked one and an expired one.
-var identityRefused = []string{"access denied", "creator is malformed", "identity expired"}
+// certificate of no member, a revoked one and an expired one; ordererRefused and
+// tooLong what an orderer does about a submitter and a size.
+var identityRefused = []string{"access denied", "creator is malformed", "identity expired", ordererRefused}
+
+const (
+	ordererRefused = "unsuccessful response from orderer: status=FORBIDDEN"
+	tooLong        = "exceeds maximum allowed"
+)
+
+// wrongCall is what the chaincode refuses whoever calls, and whenever.
+type wrongCall struct {
+	sentence string
+	reason   error
+}
+
+func (e *wrongCall) Error() string { return e.sentence }
+
+// Unwrap returns which of the reasons it is.
+func (e *wrongCall) Unwrap() error { return e.reason }
 
 func finalIn(message string) error {
-	if f := admission.ParseFailure(message); f != nil && f.Final() {
-		return f
+	if f := admission.ParseFailure(message); f != nil {
+		if f.Final() {
+			return f
+		}
+		for _, reason := range []error{contract.ErrGenesis, contract.ErrDamaged, invocation.ErrFunction, invocation.ErrAnswer} {
+			if strings.Contains(f.Sentence, reason.Error()) {
+				return &wrongCall{f.Sentence, reason}
+			}
+		}
+	}
+	if off := clockIn(message); off != nil {
+		return off
 	}
 	for _, text := range identityRefused {
 		if strings.Contains(message, text) {
 			return fmt.Errorf("%w (%.200s)", ErrIdentity, message)
 		}
 	}
+	if strings.Contains(message, tooLong) {
+		return fmt.Errorf("%w (%.200s)", errTooLong, message)
+	}
 	return nil
+}
+
+// incorrectTime is what a peer writes that finds a proposal's time too far from
+// its own: this machine's clock is the proposal's.
+var incorrectTime = regexp.MustCompile(`incorrect timestamp (\S+), peer time ([^\s,]+)`)
+
+// clockIn returns the failure of a call by the clock of this machine, which is
+// *admission.ClockOff to who decides by it, or nil.
+func clockIn(message string) error {
+	found := incorrectTime.FindStringSubmatch(message)
+	if found == nil {
+		return nil
+	}
+	here, err := time.Parse(time.RFC3339, strings.TrimSuffix(found[1], ","))
+	if err != nil {
+		return nil
+	}
+	there, err := time.Parse(time.RFC3339, found[2])
+	if err != nil {
+		return nil
+	}
+	off, how := here.Sub(there), "ahead of"
+	if off < 0 {
+		off, how = -off, "behind"
+	}
+	return &admission.Failure{
+		Sentence: fmt.Sprintf("the clock of this machine (%s) is %s %s a ledger's peer (%s): set the wrong one right",
+			here.UTC().Format(time.DateTime), off, how, there.UTC().Format(time.DateTime)),
+		Tx: here.Unix(), Ledger: there.Unix(),
+	}
 }

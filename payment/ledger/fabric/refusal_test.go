@@ -3,6 +3,7 @@ package fabric
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"torrente/identity"
 	"torrente/payment/admission"
 	"torrente/payment/contract"
+	"torrente/payment/ledger/fabric/invocation"
 )
 
 // What an endorser's chaincode says is found, wherever the gateway puts it.
@@ -62,5 +64,45 @@ func TestWhoseRefusalIsBelieved(t *testing.T) {
 		if f := one.said.believed(p, one.all); (f != nil) != one.want {
 			t.Errorf("%s: %+v", what, f)
 		}
+	}
+}
+
+// What cannot become right by being sent again is final, and says what it is.
+func TestFinalRefusals(t *testing.T) {
+	failure := func(err error) string { return "failed: " + admission.FailureOf(fmt.Errorf("%w (more)", err)).Text() }
+	aborted := "received unsuccessful response from orderer: status="
+	for message, want := range map[string]error{
+		failure(contract.ErrGenesis):       contract.ErrGenesis,
+		failure(contract.ErrDamaged):       contract.ErrDamaged,
+		failure(invocation.ErrFunction):    invocation.ErrFunction,
+		failure(invocation.ErrAnswer):      invocation.ErrAnswer,
+		aborted + "FORBIDDEN, info=policy": ErrIdentity,
+		aborted + "BAD_REQUEST, info=message payload is 11 bytes and exceeds maximum allowed 10 bytes": errTooLong,
+		aborted + "SERVICE_UNAVAILABLE, info=no leader":                                                nil,
+		failure(errors.New("the disk is full")):                                                        nil,
+	} {
+		got := refusalOf(status.Error(codes.Aborted, message), "Own")
+		if !errors.Is(got, want) || (got == nil) != (want == nil) {
+			t.Errorf("%s: %v", message, got)
+		}
+		if want != nil && (!sameRefusal(got, got) || sameRefusal(got, admission.FailureOf(identity.ErrExpired))) {
+			t.Errorf("%v is not compared", got)
+		}
+	}
+	if sameRefusal(refusalOf(status.Error(codes.Aborted, failure(contract.ErrGenesis)), "A"), refusalOf(status.Error(codes.Aborted, failure(contract.ErrDamaged)), "B")) {
+		t.Error("two reasons are one")
+	}
+}
+
+// A peer's word about this machine's clock is one that callers decide by.
+func TestTheClockOfThisMachine(t *testing.T) {
+	err := refusalOf(status.Error(codes.Aborted, "error in simulation: request unauthorized due to incorrect timestamp 2026-01-02T03:14:05Z, "+
+		"peer time 2026-01-02T03:04:05Z, peer.authentication.timewindow 5m0s"), "Own")
+	off, ok := errors.AsType[*admission.ClockOff](err)
+	if !ok || off.Tx.Sub(off.Ledger) != 10*time.Minute {
+		t.Fatalf("%v", err)
+	}
+	if err.Error() != "the clock of this machine (2026-01-02 03:14:05) is 10m0s ahead of a ledger's peer (2026-01-02 03:04:05): set the wrong one right" {
+		t.Error(err)
 	}
 }

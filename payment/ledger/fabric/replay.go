@@ -2,6 +2,7 @@ package fabric
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,8 +33,9 @@ type replay struct {
 	done      map[contract.TxID]bool
 	txs       uint64
 
-	next uint64 // number of the next block
-	hash []byte // of the last one
+	next   uint64 // number of the next block
+	hash   []byte // of the last one
+	digest []byte // of all blocks and what became of their transactions
 }
 
 func newReplay(chaincode string, id payment.LedgerID) *replay {
@@ -54,16 +56,37 @@ func (r *replay) block(b *common.Block) error {
 		if peer.TxValidationCode(codes[i]) != peer.TxValidationCode_VALID {
 			continue
 		}
-		one, err := readTransaction(envelope)
-		if err == nil && one.chaincode == r.chaincode {
+		one, err := readTransaction(envelope, r.chaincode)
+		if err == nil && one.chaincode == r.chaincode && one.did() {
 			err = r.transaction(one)
 		}
 		if err != nil {
 			return fmt.Errorf("transaction %d: %w", i, err)
 		}
 	}
-	r.next, r.hash = r.next+1, hash
+	r.next, r.hash, r.digest = r.next+1, hash, digestOf(r.digest, hash, codes)
 	return nil
+}
+
+// did reports whether a transaction is one to execute: it wrote, or told of
+// something. Any writer of the channel can have a query ordered, a refusal or a
+// repetition, which endorsers sign as they should.
+func (t *committed) did() bool { return len(t.writes) > 0 || len(t.event.GetEventName()) > 0 }
+
+// digestOf adds a block to the digest of those before it: its hash, and for each
+// transaction whether it is valid, which the hash does not say.
+func digestOf(previous, hash, codes []byte) []byte {
+	sum := sha256.New()
+	sum.Write(previous)
+	sum.Write(hash)
+	for _, code := range codes {
+		if peer.TxValidationCode(code) == peer.TxValidationCode_VALID {
+			sum.Write([]byte{1})
+		} else {
+			sum.Write([]byte{0})
+		}
+	}
+	return sum.Sum(nil)
 }
 
 // transaction executes one call, and compares.
@@ -119,7 +142,6 @@ func (r *replay) submit(one *committed) error {
 	if r.done[c.ID] {
 		return fmt.Errorf("%w (transaction %v is there twice)", ledger.ErrDamaged, c.ID)
 	}
-	r.done[c.ID] = true
 	result, err := contract.Apply(r.state, c.Creator, c.Tx)
 	if err != nil {
 		return err
@@ -127,6 +149,7 @@ func (r *replay) submit(one *committed) error {
 	if err := one.matches(c, &result, r.state.taken()); err != nil {
 		return fmt.Errorf("%w (transaction %v: %w)", ledger.ErrDamaged, c.ID, err)
 	}
+	r.done[c.ID] = true
 	if slices.ContainsFunc(result.Events, func(e payment.LedgerEvent) bool { return e.Kind == payment.EventRoots }) {
 		return r.retrust()
 	}
@@ -195,12 +218,12 @@ func verdicts(b *common.Block) ([]byte, error) {
 	if len(all) <= int(common.BlockMetadataIndex_TRANSACTIONS_FILTER) || len(all[common.BlockMetadataIndex_TRANSACTIONS_FILTER]) < len(b.GetData().GetData()) {
 		return nil, fmt.Errorf("%w (block %d lacks verdicts)", errBlock, b.GetHeader().GetNumber())
 	}
-	return all[common.BlockMetadataIndex_TRANSACTIONS_FILTER], nil
+	return all[common.BlockMetadataIndex_TRANSACTIONS_FILTER][:len(b.GetData().GetData())], nil
 }
 
 // readTransaction reads what a valid transaction did; of one that is no call of
-// a chaincode, nothing.
-func readTransaction(envelope []byte) (*committed, error) {
+// a chaincode, nothing. ours is the name of our chaincode.
+func readTransaction(envelope []byte, ours string) (*committed, error) {
 	var e common.Envelope
 	var payload common.Payload
 	var header common.ChannelHeader
@@ -212,11 +235,17 @@ func readTransaction(envelope []byte) (*committed, error) {
 	if header.GetType() != int32(common.HeaderType_ENDORSER_TRANSACTION) {
 		return &committed{}, nil
 	}
-	t := &committed{id: header.GetTxId()}
-	return t, t.readActions(payload.GetData())
+	// The name in the proposal's own specification is nobody's to check: Fabric
+	// executes, and validates, the one of the header's extension.
+	var extension peer.ChaincodeHeaderExtension
+	if err := proto.Unmarshal(header.GetExtension(), &extension); err != nil {
+		return nil, err
+	}
+	t := &committed{id: header.GetTxId(), chaincode: extension.GetChaincodeId().GetName()}
+	return t, t.readActions(payload.GetData(), ours)
 }
 
-func (t *committed) readActions(data []byte) error {
+func (t *committed) readActions(data []byte, ours string) error {
 	var tx peer.Transaction
 	if err := proto.Unmarshal(data, &tx); err != nil {
 		return err
@@ -233,7 +262,6 @@ func (t *committed) readActions(data []byte) error {
 	); err != nil {
 		return err
 	}
-	t.chaincode = spec.GetChaincodeSpec().GetChaincodeId().GetName()
 	t.args = spec.GetChaincodeSpec().GetInput().GetArgs()
 	var response peer.ProposalResponsePayload
 	var done peer.ChaincodeAction
@@ -242,16 +270,19 @@ func (t *committed) readActions(data []byte) error {
 	); err != nil {
 		return err
 	}
+	if name := done.GetChaincodeId().GetName(); name != t.chaincode {
+		return fmt.Errorf("%w (a call of %.40q that %.40q executed)", errBlock, t.chaincode, name)
+	}
 	t.answer, t.event = done.GetResponse().GetPayload(), new(peer.ChaincodeEvent)
 	if err := proto.Unmarshal(done.GetEvents(), t.event); err != nil {
 		return err
 	}
-	return t.readWrites(done.GetResults())
+	return t.readWrites(done.GetResults(), ours)
 }
 
-// readWrites reads what was written in the chaincode's own name. In that of
-// another nothing may be.
-func (t *committed) readWrites(results []byte) error {
+// readWrites reads what was written in the chaincode's own name. Ours writes in
+// no other, and no other in ours; what the others do among themselves is theirs.
+func (t *committed) readWrites(results []byte, ours string) error {
 	var all rwset.TxReadWriteSet
 	if err := proto.Unmarshal(results, &all); err != nil {
 		return err
@@ -262,8 +293,12 @@ func (t *committed) readWrites(results []byte) error {
 		if err := proto.Unmarshal(of.GetRwset(), &set); err != nil {
 			return err
 		}
-		if of.GetNamespace() != t.chaincode && len(set.GetWrites()) > 0 {
-			return fmt.Errorf("%w (rows of %.40q)", errWrites, of.GetNamespace())
+		wrote := len(set.GetWrites()) > 0
+		if (of.GetNamespace() == ours || t.chaincode == ours) && writesMore(of, &set) || wrote && (of.GetNamespace() == ours) != (t.chaincode == ours) {
+			return fmt.Errorf("%w (%.40q in the rows of %.40q)", errWrites, t.chaincode, of.GetNamespace())
+		}
+		if of.GetNamespace() != t.chaincode {
+			continue
 		}
 		for _, w := range set.GetWrites() {
 			t.writes[w.GetKey()] = w.GetValue()
@@ -273,6 +308,12 @@ func (t *committed) readWrites(results []byte) error {
 		}
 	}
 	return nil
+}
+
+// writesMore reports whether anything is written but rows: private data, or who
+// may write a row.
+func writesMore(of *rwset.NsReadWriteSet, set *kvrwset.KVRWSet) bool {
+	return len(of.GetCollectionHashedRwset()) > 0 || len(set.GetMetadataWrites()) > 0
 }
 
 // unmarshalAll reads a message out of bytes, the next out of a part of it, and so

@@ -147,6 +147,8 @@ func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) 
 			return height, err
 		case ctx.Err() != nil:
 			return 0, cmp.Or(last, err)
+		case refusalOf(err, g.msp) != nil:
+			return 0, fmt.Errorf("%s: %w", g.address, err) // execute knows whether to believe it
 		}
 		last = err
 		pause(ctx, n)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-protos-go-apiv2/common"
@@ -24,13 +25,34 @@ import (
 // each account, intention and commitment that it keeps. The errors are
 // ledger.ErrDamaged and contract.ErrBooks with the block, and *Unreachable.
 //
-// Who compares Hash and Height with other organisations knows that all have the
-// same ledger.
-func (c *Client) Verify(ctx context.Context) (ledger.Report, error) {
-	ctx, cancel := context.WithCancel(ctx)
+// The next gateway is asked when one does not answer, or is silent for as long as
+// a call may take.
+//
+// The report's Hash covers all blocks and which of their transactions are valid,
+// which no block's own hash does. Who compares Hash and Height with other
+// organisations knows that all have the same ledger.
+func (c *Client) Verify(ctx context.Context) (report ledger.Report, err error) {
+	call, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.closed, cancel)()
-	g, _ := c.gateway(0)
+	for i := range c.gateways {
+		g, _ := c.gateway(i)
+		report, err = c.verifyAt(call, g)
+		if _, far := errors.AsType[*Unreachable](err); !far {
+			return report, err
+		}
+		if call.Err() != nil {
+			return ledger.Report{}, c.ended(ctx, g, err)
+		}
+	}
+	return report, err
+}
+
+// verifyAt verifies what one gateway tells. The error is *Unreachable if it tells
+// too little.
+func (c *Client) verifyAt(ctx context.Context, g *gateway) (ledger.Report, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	end, err := c.height(ctx, g)
 	if err != nil {
 		return ledger.Report{}, &Unreachable{g.address, err}
@@ -39,16 +61,34 @@ func (c *Client) Verify(ctx context.Context) (ledger.Report, error) {
 	if err != nil {
 		return ledger.Report{}, &Unreachable{g.address, err}
 	}
+	defer drain(cancel, blocks)
+	silent := time.NewTimer(c.patience)
+	defer silent.Stop()
 	r := newReplay(c.profile.Chaincode, c.ID())
-	for b := range blocks {
-		if err := r.block(b); err != nil {
-			return ledger.Report{}, fmt.Errorf("block %d: %w", b.GetHeader().GetNumber(), err)
-		}
-		if b.GetHeader().GetNumber() >= end {
-			return r.report()
+	for r.next <= end {
+		silent.Reset(c.patience)
+		select {
+		case b, more := <-blocks:
+			if !more {
+				return ledger.Report{}, &Unreachable{g.address, errEnded}
+			}
+			if err := r.block(b); err != nil {
+				return ledger.Report{}, fmt.Errorf("block %d: %w", b.GetHeader().GetNumber(), err)
+			}
+		case <-silent.C:
+			return ledger.Report{}, &Unreachable{g.address, fmt.Errorf("it tells no block for %s", c.patience)}
 		}
 	}
-	return ledger.Report{}, c.ended(ctx, g, errors.New("the stream of blocks ended"))
+	return r.report()
+}
+
+var errEnded = errors.New("the stream of blocks ended")
+
+// drain ends a stream of blocks: whoever sends them waits until they are taken.
+func drain(cancel context.CancelFunc, blocks <-chan *common.Block) {
+	cancel()
+	for range blocks {
+	}
 }
 
 // follows checks that a block comes behind the one whose hash is previous, and
@@ -76,7 +116,7 @@ func follows(b *common.Block, number uint64, previous []byte) ([]byte, error) {
 
 // report adds up what all blocks did.
 func (r *replay) report() (report ledger.Report, err error) {
-	report = ledger.Report{Ledger: r.ledger, Height: r.next - 1, Hash: fmt.Sprintf("%x", r.hash), Transactions: r.txs}
+	report = ledger.Report{Ledger: r.ledger, Height: r.next - 1, Hash: fmt.Sprintf("%x", r.digest), Transactions: r.txs}
 	if r.trust == nil {
 		return report, contract.ErrNoLedger
 	}

@@ -104,16 +104,21 @@ func envelopeOf(t testing.TB, c *committed, others map[string]string) []byte {
 	}
 	response := &peer.ProposalResponsePayload{Extension: bytesOf(t, &peer.ChaincodeAction{
 		Results: bytesOf(t, &rwset.TxReadWriteSet{NsRwset: sets}), Events: bytesOf(t, c.event), Response: &peer.Response{Payload: c.answer},
+		ChaincodeId: &peer.ChaincodeID{Name: c.chaincode},
 	})}
+	// Nobody checks the name in here.
 	spec := &peer.ChaincodeInvocationSpec{ChaincodeSpec: &peer.ChaincodeSpec{
-		ChaincodeId: &peer.ChaincodeID{Name: c.chaincode}, Input: &peer.ChaincodeInput{Args: c.args},
+		ChaincodeId: &peer.ChaincodeID{Name: "whatever"}, Input: &peer.ChaincodeInput{Args: c.args},
 	}}
 	action := &peer.ChaincodeActionPayload{
 		ChaincodeProposalPayload: bytesOf(t, &peer.ChaincodeProposalPayload{Input: bytesOf(t, spec)}),
 		Action:                   &peer.ChaincodeEndorsedAction{ProposalResponsePayload: bytesOf(t, response)},
 	}
 	data := bytesOf(t, &peer.Transaction{Actions: []*peer.TransactionAction{{Payload: bytesOf(t, action)}}})
-	header := bytesOf(t, &common.ChannelHeader{Type: int32(common.HeaderType_ENDORSER_TRANSACTION), TxId: c.id})
+	header := bytesOf(t, &common.ChannelHeader{
+		Type: int32(common.HeaderType_ENDORSER_TRANSACTION), TxId: c.id,
+		Extension: bytesOf(t, &peer.ChaincodeHeaderExtension{ChaincodeId: &peer.ChaincodeID{Name: c.chaincode}}),
+	})
 	payload := bytesOf(t, &common.Payload{Header: &common.Header{ChannelHeader: header}, Data: data})
 	return bytesOf(t, &common.Envelope{Payload: payload})
 }
@@ -155,10 +160,11 @@ func TestVerifyHonestEndorsers(t *testing.T) {
 	begin, first := e.begin(), e.submit(e.transfer(e.members.Rich, 300))
 	foreign := e.called("else", []byte("x"))
 	foreign.chaincode = "other"
+	foreign.writes["a"] = []byte{1}
 	second := e.submit(e.transfer(e.members.Rich, 400))
 	invalid := e.called(invocation.Submit, []byte("which was not executed"))
 	blocks := chained(t,
-		envelopeOf(t, begin, nil), envelopeOf(t, first, nil), envelopeOf(t, foreign, nil), envelopeOf(t, invalid, nil), envelopeOf(t, second, nil))
+		envelopeOf(t, begin, nil), envelopeOf(t, first, nil), envelopeOf(t, foreign, map[string]string{"third": "b"}), envelopeOf(t, invalid, nil), envelopeOf(t, second, nil))
 	blocks[4].Metadata.Metadata[common.BlockMetadataIndex_TRANSACTIONS_FILTER] = []byte{byte(peer.TxValidationCode_MVCC_READ_CONFLICT)}
 	r, err := e.verify(blocks)
 	if err != nil || r.Height != 5 || r.Transactions != 3 || !r.Conserved || r.Minted != 1_000_000 || r.Ledger != e.ledger || r.Name != "test" {
@@ -166,6 +172,45 @@ func TestVerifyHonestEndorsers(t *testing.T) {
 	}
 	if _, err := e.verify(chained(t)); !errors.Is(err, contract.ErrNoLedger) {
 		t.Errorf("a channel without a ledger: %v", err)
+	}
+}
+
+// Any writer of the channel can have calls ordered that write nothing, which
+// honest endorsers sign: a query, a refusal, a repetition, and what is repeated
+// before it is done.
+func TestVerifyPassesWhatDidNothing(t *testing.T) {
+	e := newEndorsers(t)
+	answered := func(function string, argument []byte, answer any) []byte {
+		c := e.called(function, argument)
+		c.answer = must[[]byte](t)(json.Marshal(answer))
+		return envelopeOf(t, c, nil)
+	}
+	begin := e.begin()
+	s := e.transfer(e.members.Rich, 300)
+	one := must[*admission.Candidate](t)(admission.Identify(s))
+	early := answered(invocation.Submit, s.Append(nil), invocation.Outcome{Tx: one.ID, Code: contract.NoCoins})
+	done := e.submit(s)
+	r, err := e.verify(chained(t,
+		envelopeOf(t, begin, nil), early, envelopeOf(t, done, nil),
+		answered(invocation.Submit, s.Append(nil), invocation.Outcome{Tx: one.ID, Coins: 300, Done: done.id}),
+		answered(invocation.Query, []byte(`{"kind":"ledger"}`), contract.Answer{}),
+		answered(invocation.Submit, e.transfer(e.members.Rich, 5_000_000).Append(nil), invocation.Outcome{Code: contract.NoCoins})))
+	if err != nil || r.Height != 6 || r.Transactions != 2 || !r.Conserved {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Which transactions are valid is in no block's hash, and in the report's.
+func TestReportsDifferByVerdicts(t *testing.T) {
+	e := newEndorsers(t)
+	blocks := chained(t, envelopeOf(t, e.begin(), nil), envelopeOf(t, e.submit(e.transfer(e.members.Rich, 300)), nil))
+	told := must[ledger.Report](t)(e.verify(blocks))
+	if again := must[ledger.Report](t)(e.verify(blocks)); again.Hash != told.Hash {
+		t.Errorf("%s, then %s", told.Hash, again.Hash)
+	}
+	blocks[2].Metadata.Metadata[common.BlockMetadataIndex_TRANSACTIONS_FILTER] = []byte{byte(peer.TxValidationCode_MVCC_READ_CONFLICT)}
+	if other := must[ledger.Report](t)(e.verify(blocks)); other.Hash == told.Hash || other.Height != told.Height {
+		t.Errorf("%+v and %+v", told, other)
 	}
 }
 
@@ -201,6 +246,7 @@ func TestVerifyFindsLies(t *testing.T) {
 		"a row more":         {call: func(_ *endorsers, c *committed) { c.writes["\x00acct\x00ff\x00"] = []byte{9} }, want: errWrites},
 		"no receipt":         {call: func(_ *endorsers, c *committed) { delete(c.writes, row(c, "\x00receipt\x00")) }, want: errWrites},
 		"rows of another":    {others: map[string]string{"lscc": "x"}, want: errWrites},
+		"rows by another":    {call: func(_ *endorsers, c *committed) { c.chaincode = "other" }, others: map[string]string{"torrente": "x"}, want: errWrites},
 		"a stranger":         {call: func(e *endorsers, c *committed) { *c = *e.submit(e.transfer(otherMember(e.t), 1)) }, want: identity.ErrOtherFederation},
 		"another signature":  {call: func(_ *endorsers, c *committed) { c.args[1][len(c.args[1])-1] ^= 1 }, want: ledger.ErrDamaged},
 		"no transaction":     {call: func(_ *endorsers, c *committed) { c.args[1] = []byte("x") }, want: contract.ErrTransaction},

@@ -15,6 +15,8 @@
 package invocation
 
 import (
+	"errors"
+
 	"torrente/payment"
 	"torrente/payment/contract"
 )
@@ -24,6 +26,15 @@ const (
 	Begin  = "begin"
 	Submit = "submit"
 	Query  = "query"
+)
+
+// What the chaincode refuses however often it is asked. Clients know them by
+// their sentences, which a Failure begins with or has in it.
+var (
+	// ErrFunction means that a call is none of these.
+	ErrFunction = errors.New("the chaincode has no such function: update this program")
+	// ErrAnswer means that an answer, or a transaction's events, would be too long.
+	ErrAnswer = errors.New("that makes too long an answer: ask for less at once")
 )
 
 // EventName is the name of the one event of a transaction. Its payload is an

@@ -1,0 +1,150 @@
+package fabric
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hyperledger/fabric-gateway/pkg/client"
+	"github.com/hyperledger/fabric-gateway/pkg/hash"
+	"github.com/hyperledger/fabric-protos-go-apiv2/common"
+	gatewaypb "github.com/hyperledger/fabric-protos-go-apiv2/gateway"
+	ab "github.com/hyperledger/fabric-protos-go-apiv2/orderer"
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"torrente/payment/ledger"
+)
+
+// teller is a peer as far as blocks go, on a socket of its own.
+type teller struct {
+	gatewaypb.UnimplementedGatewayServer
+	peer.UnimplementedDeliverServer
+	t       *testing.T
+	last    uint64                                                       // height that it tells of
+	deliver func(stream int, next uint64, tell func(*common.Block) bool) // what it tells; then the stream breaks
+	streams atomic.Int64                                                 // that were opened
+}
+
+// Evaluate answers how high the chain is.
+func (p *teller) Evaluate(context.Context, *gatewaypb.EvaluateRequest) (*gatewaypb.EvaluateResponse, error) {
+	info := bytesOf(p.t, &common.BlockchainInfo{Height: p.last + 1})
+	return &gatewaypb.EvaluateResponse{Result: &peer.Response{Status: 200, Payload: info}}, nil
+}
+
+// Deliver tells blocks.
+func (p *teller) Deliver(s grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse]) error {
+	n := int(p.streams.Add(1))
+	e, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	var payload common.Payload
+	var seek ab.SeekInfo
+	if err := unmarshalAll(e.GetPayload(), &payload, func() []byte { return payload.GetData() }, &seek); err != nil {
+		return err
+	}
+	p.deliver(n, seek.GetStart().GetSpecified().GetNumber(), func(b *common.Block) bool {
+		if b == nil { // silence, until nobody listens any more
+			<-s.Context().Done()
+			return false
+		}
+		return s.Send(&peer.DeliverResponse{Type: &peer.DeliverResponse_Block{Block: b}}) == nil
+	})
+	return nil
+}
+
+// listening is a client of peers like that. The first is of the own organisation.
+func listening(t *testing.T, tellers ...*teller) *Client {
+	t.Helper()
+	c := &Client{profile: &Profile{MSP: "Own", Organisations: len(tellers), Channel: "torrente", Chaincode: "torrente"}, patience: defaultPatience}
+	c.closed, c.close = context.WithCancel(t.Context())
+	t.Cleanup(func() { _ = c.Close() })
+	for i, p := range tellers {
+		p.t = t
+		s := grpc.NewServer()
+		gatewaypb.RegisterGatewayServer(s, p)
+		peer.RegisterDeliverServer(s, p)
+		l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+		go func() { _ = s.Serve(l) }() // until it is stopped
+		t.Cleanup(s.Stop)
+		g := &gateway{address: l.Addr().String(), msp: []string{"Own", "A", "B"}[i], own: i == 0}
+		g.conn = must[*grpc.ClientConn](t)(grpc.NewClient(g.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy()))
+		g.client = must[*client.Gateway](t)(client.Connect(anybody{}, client.WithSign(func([]byte) ([]byte, error) { return []byte("signature"), nil }),
+			client.WithHash(hash.SHA256), client.WithClientConnection(g.conn)))
+		g.network = g.client.GetNetwork("torrente")
+		g.contract, g.systemQry = g.network.GetContract("torrente"), g.network.GetContract("qscc")
+		c.gateways = append(c.gateways, g)
+	}
+	return c
+}
+
+// anybody is an identity that nobody here checks.
+type anybody struct{}
+
+func (anybody) MspID() string       { return "Own" }
+func (anybody) Credentials() []byte { return []byte("certificate") }
+
+func emptyBlock(t *testing.T, number uint64) *common.Block {
+	return blockOf(number, []byte{0}, wrap(t, common.HeaderType_CONFIG, nil))
+}
+
+// When the own peer's stream broke all are read, until it tells of a block
+// again: from then on it alone is.
+func TestTheOwnStreamIsReturnedTo(t *testing.T) {
+	const last = 6
+	own := &teller{last: last, deliver: func(stream int, next uint64, tell func(*common.Block) bool) {
+		for n := next; n <= last && tell(emptyBlock(t, n)); n++ {
+			if stream == 1 { // which breaks after its first block
+				return
+			}
+		}
+		tell(nil)
+	}}
+	other := &teller{last: last, deliver: func(_ int, _ uint64, tell func(*common.Block) bool) { tell(nil) }}
+	c := listening(t, own, other)
+	for b, err := range c.Events(t.Context(), 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Height == last {
+			break
+		}
+	}
+	if own.streams.Load() != 3 || other.streams.Load() > 1 {
+		t.Errorf("%d streams of the own peer, %d of the other", own.streams.Load(), other.streams.Load())
+	}
+}
+
+// Verify asks the next peer when one is silent or breaks off, and lets go of the
+// streams that it ends.
+func TestVerifyAsksTheNext(t *testing.T) {
+	e := newEndorsers(t)
+	blocks := chained(t, envelopeOf(t, e.begin(), nil), envelopeOf(t, e.submit(e.transfer(e.members.Rich, 300)), nil))
+	all := func(_ int, _ uint64, tell func(*common.Block) bool) {
+		for i := 0; i < len(blocks) && tell(blocks[i]); i++ {
+		}
+		tell(blocks[0]) // which nobody takes
+		tell(nil)
+	}
+	silent := func(_ int, _ uint64, tell func(*common.Block) bool) { tell(blocks[0]); tell(nil) }
+	breaks := func(_ int, _ uint64, tell func(*common.Block) bool) { tell(blocks[0]) }
+	c := listening(t, &teller{last: 2, deliver: silent}, &teller{last: 2, deliver: breaks}, &teller{last: 2, deliver: all})
+	c.patience, c.profile.Ledger = 200*time.Millisecond, e.ledger
+	if r, err := c.Verify(t.Context()); err != nil || r.Height != 2 || r.Transactions != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	alone := listening(t, &teller{last: 2, deliver: breaks})
+	if _, err := alone.Verify(t.Context()); !errors.Is(err, errEnded) {
+		t.Error(err)
+	}
+	blocks[1].Header.DataHash = nil
+	liar := listening(t, &teller{last: 2, deliver: all})
+	if _, err := liar.Verify(t.Context()); !errors.Is(err, ledger.ErrDamaged) {
+		t.Error(err)
+	}
+}
