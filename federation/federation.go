@@ -35,6 +35,7 @@ type Federation struct {
 	books    *ledger.Embedded // the same, if it is here; else nil
 	registry *registry
 	sold     *sold
+	feed     *feed // of the ledger, if it is elsewhere
 	bounds   bounds
 
 	// admin serialises what the operator changes.
@@ -56,7 +57,7 @@ func Open(cfg Config) (*Federation, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Federation{dir: d, now: cfg.Now, log: cfg.Log, release: release, sold: newSold(), bounds: usualBounds}
+	f := &Federation{dir: d, now: cfg.Now, log: cfg.Log, release: release, sold: newSold(), feed: newFeed(), bounds: usualBounds}
 	if err := f.open(cfg.Profile, cfg.Password); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -72,6 +72,7 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	if err := f.catchUp(ctx); err != nil {
 		return errors.Join(err, operator.Close())
 	}
+	f.feed.begin(f.sold.reached())
 	g, ctx := errgroup.WithContext(ctx)
 	tracker := f.newTracker()
 	p := newPortal(ctx, f, tracker)

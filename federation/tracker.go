@@ -140,6 +140,9 @@ func (f *Federation) followTorrents(ctx context.Context, more func() bool) error
 		if err != nil {
 			return fmt.Errorf("follow the ledger: %w", err)
 		}
+		if f.books == nil {
+			f.feed.add(b)
+		}
 		if !more() {
 			return nil
 		}
