@@ -41,6 +41,9 @@ type Federation struct {
 	// admin serialises what the operator changes.
 	admin sync.Mutex
 
+	// refreshing is held while the standing is read anew.
+	refreshing sync.Mutex
+
 	mu      sync.Mutex // guards the following
 	own     []*identity.Authority
 	signer  *identity.Identity // the administrator
