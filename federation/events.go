@@ -33,7 +33,7 @@ func startOf(r *http.Request) (uint64, bool) {
 
 // events streams the ledger's blocks from a height on, as server-sent events
 // with the height as id. Nothing is buffered for a slow client but a few
-// blocks: the rest is read from the disk when its turn comes.
+// blocks: the rest is read from the disk, or the feed, when its turn comes.
 func (p *portal) events(w http.ResponseWriter, r *http.Request, c caller) {
 	from, ok := startOf(r)
 	if !ok {
@@ -69,7 +69,7 @@ func (p *portal) readAhead(ctx context.Context, from uint64) (<-chan ledger.Bloc
 	go func() {
 		defer close(done)
 		defer close(blocks)
-		for b, err := range p.fed.ledger.Events(ctx, from) {
+		for b, err := range p.fed.blocksFrom(ctx, from) {
 			if err != nil {
 				return
 			}

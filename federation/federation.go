@@ -35,10 +35,14 @@ type Federation struct {
 	books    *ledger.Embedded // the same, if it is here; else nil
 	registry *registry
 	sold     *sold
+	feed     *feed // of the ledger, if it is elsewhere
 	bounds   bounds
 
 	// admin serialises what the operator changes.
 	admin sync.Mutex
+
+	// refreshing is held while the standing is read anew.
+	refreshing sync.Mutex
 
 	mu      sync.Mutex // guards the following
 	own     []*identity.Authority
@@ -56,7 +60,7 @@ func Open(cfg Config) (*Federation, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Federation{dir: d, now: cfg.Now, log: cfg.Log, release: release, sold: newSold(), bounds: usualBounds}
+	f := &Federation{dir: d, now: cfg.Now, log: cfg.Log, release: release, sold: newSold(), feed: newFeed(), bounds: usualBounds}
 	if err := f.open(cfg.Profile, cfg.Password); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

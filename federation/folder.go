@@ -20,6 +20,7 @@ const (
 	settingsFile    = "settings.json"
 	ledgerFolder    = "ledger"       // payment/ledger's, if the ledger is here
 	genesisFile     = "genesis"      // its first page, if it is elsewhere or on Fabric
+	hostRootsFile   = "host.pem"     // the roots of the organisation that has the ledger, as it last said
 	registryFile    = "members.db"   // invites, members, transfers under way
 	treasuryKey     = "treasury.key" // the administrator's, who owns the treasury
 	treasuryChain   = "treasury.pem" //

@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -81,8 +82,8 @@ func (f *Federation) reachLedger() (*elsewhere, error) {
 }
 
 // hostRoots are the roots in which the certificate of the portal that has the
-// ledger may end: those of its organisation, as the ledger says, or at first the
-// genesis document.
+// ledger may end: those of its organisation, as the ledger says, or said last, or
+// at first the genesis document.
 func (f *Federation) hostRoots(g *contract.Genesis) *x509.CertPool {
 	pool := x509.NewCertPool()
 	add := func(der []byte) {
@@ -98,6 +99,12 @@ func (f *Federation) hostRoots(g *contract.Genesis) *x509.CertPool {
 		}
 		return pool
 	}
+	if kept, err := identity.ReadCertificateFile(f.dir.path(hostRootsFile)); err == nil {
+		for _, c := range kept {
+			pool.AddCert(c)
+		}
+		return pool
+	}
 	for _, o := range g.Organisations {
 		if o.MSP == f.settings.Host {
 			for _, der := range o.Roots {
@@ -106,4 +113,27 @@ func (f *Federation) hostRoots(g *contract.Genesis) *x509.CertPool {
 		}
 	}
 	return pool
+}
+
+// keepHostRoots writes down the roots of the organisation that has the ledger, so
+// that its portal is known at the next start whatever it has replaced meanwhile.
+func (f *Federation) keepHostRoots(s *standing) error {
+	if f.settings.Host == "" {
+		return nil
+	}
+	var roots []*x509.Certificate
+	for _, a := range s.authorities {
+		if a.Trusted && a.MSP == f.settings.Host {
+			c, err := x509.ParseCertificate(a.Certificate)
+			if err != nil {
+				return fmt.Errorf("a root of %s: %w", a.MSP, err)
+			}
+			roots = append(roots, c)
+		}
+	}
+	text := identity.EncodeCertificates(roots)
+	if before, err := readBounded(f.dir.path(hostRootsFile)); len(roots) == 0 || err == nil && bytes.Equal(before, text) {
+		return nil
+	}
+	return f.dir.write(hostRootsFile, text, 0o644)
 }

@@ -36,13 +36,14 @@ type bounds struct {
 	idle        time.Duration // between two requests
 	slow        time.Duration // to read one event of a stream
 	keepAlive   time.Duration // between two writes to a stream
+	pause       time.Duration // before a ledger that did not answer is asked again
 	connections int
 	perAddress  int // a household, or all processes of a test machine
 }
 
 var usualBounds = bounds{
 	header: 10 * time.Second, request: 30 * time.Second, answer: time.Minute, idle: 2 * time.Minute,
-	slow: 20 * time.Second, keepAlive: 15 * time.Second, connections: 4096, perAddress: 512,
+	slow: 20 * time.Second, keepAlive: 15 * time.Second, pause: time.Second, connections: 4096, perAddress: 512,
 }
 
 // stopTimeout is how long requests may take to end when Serve stops.
@@ -72,6 +73,7 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	if err := f.catchUp(ctx); err != nil {
 		return errors.Join(err, operator.Close())
 	}
+	f.feed.begin(f.sold.reached())
 	g, ctx := errgroup.WithContext(ctx)
 	tracker := f.newTracker()
 	p := newPortal(ctx, f, tracker)
@@ -84,13 +86,7 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	run(secure, tls.NewListener(newBoundedListener(portalAt, f.bounds.connections, f.bounds.perAddress), secure.TLSConfig))
 	run(plain, newBoundedListener(trackerAt, f.bounds.connections, f.bounds.perAddress))
 	g.Go(func() error { return operator.Serve(ctx) })
-	g.Go(func() error {
-		err := f.followTorrents(ctx, func() bool { return true })
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
-	})
+	g.Go(func() error { return f.keepFollowing(ctx) })
 	if err := f.dir.writeJSON(controlFile, operator.At(), 0o600); err != nil {
 		g.Go(func() error { return err })
 	} else {

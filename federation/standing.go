@@ -26,7 +26,10 @@ var errNoOwnRoot = errors.New("the ledger trusts none of the portal's roots: res
 
 // refresh reads the ledger's lists anew. It is called after each transaction
 // that changed them, before that transaction is answered.
+// One at a time, so that what was read earlier never replaces what was read later.
 func (f *Federation) refresh(ctx context.Context) error {
+	f.refreshing.Lock()
+	defer f.refreshing.Unlock()
 	s := new(standing)
 	var err error
 	if s.authorities, err = pages(ctx, f, contract.QueryRoots, func(a contract.Answer) []contract.Root { return a.Roots }); err != nil {
@@ -46,6 +49,9 @@ func (f *Federation) refresh(ctx context.Context) error {
 		return err
 	}
 	s.ledger = *answer.Ledger
+	if err := f.keepHostRoots(s); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.own {

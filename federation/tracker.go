@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"torrente/payment"
 	"torrente/payment/contract"
 	"torrente/payment/ledger"
+	"torrente/payment/ledger/fabric"
+	"torrente/payment/ledger/remote"
 	"torrente/tracker/server"
 )
 
@@ -135,16 +138,68 @@ func (f *Federation) catchUp(ctx context.Context) error {
 func (f *Federation) followTorrents(ctx context.Context, more func() bool) error {
 	for b, err := range f.ledger.Events(ctx, f.sold.reached()+1) {
 		if err == nil {
-			err = errors.Join(f.noteTorrents(ctx, b), f.noteStanding(ctx, b))
+			err = f.note(ctx, b)
 		}
 		if err != nil {
 			return fmt.Errorf("follow the ledger: %w", err)
+		}
+		if f.books == nil {
+			f.feed.add(b)
 		}
 		if !more() {
 			return nil
 		}
 	}
 	return nil
+}
+
+// keepFollowing follows the ledger until ctx ends. What may be otherwise later, as
+// the silence of a ledger over a network, is waited for: members are enrolled and
+// peers find each other meanwhile.
+func (f *Federation) keepFollowing(ctx context.Context) error {
+	for pause := f.bounds.pause; ; pause = min(2*pause, 30*f.bounds.pause) {
+		before := f.sold.reached()
+		err := f.followTorrents(ctx, func() bool { return true })
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !passing(err):
+			return err
+		case f.sold.reached() > before:
+			pause = f.bounds.pause
+		}
+		f.log.Warn("the ledger cannot be followed at the moment: it is tried again", "reason", err)
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return nil
+		}
+	}
+}
+
+// passing reports whether an answer of the ledger may be another one later. A
+// refused certificate is renewed, and an unknown root may be replaced again.
+func passing(err error) bool {
+	if refused, ok := errors.AsType[*remote.Refused](err); ok {
+		r := refused.Failure.Reason
+		return r == remote.ReasonBusy || r == remote.ReasonUnavailable || r == remote.ReasonCertificate
+	}
+	_, far := errors.AsType[*remote.Unreachable](err)
+	_, silent := errors.AsType[*fabric.Unreachable](err)
+	_, stranger := errors.AsType[*remote.Stranger](err)
+	_, wrong := errors.AsType[*ledger.WrongClock](err)
+	return far || silent || stranger || wrong || errors.Is(err, context.DeadlineExceeded)
+}
+
+// note takes in a block. The torrents come last: they say up to which block all
+// is known, so that what failed is done when the block comes again.
+func (f *Federation) note(ctx context.Context, b ledger.Block) error {
+	if err := f.noteStanding(ctx, b); err != nil {
+		return err
+	}
+	return f.noteTorrents(ctx, b)
 }
 
 // noteStanding follows what other portals changed, if the ledger is elsewhere:
