@@ -87,7 +87,7 @@ func TestJoinIsRefused(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, f, err)
 		}
 	}
-	if _, err := Open(all[1].config()); !errors.Is(err, errNotJoined) {
+	if _, err := Open(t.Context(), all[1].config()); !errors.Is(err, errNotJoined) {
 		t.Errorf("keys alone: %v", err)
 	}
 }
