@@ -165,10 +165,10 @@ func operateVotes(t *testing.T, op Operator, bob payment.Account) {
 		t.Errorf("%d proposals", n)
 	}
 	for sentence, ask := range map[string]ProposeRequest{
-		errSoAlready.Error():        {Kind: contract.DecidePrice, Price: 12},
-		errNoMember.Error():         {Kind: contract.DecideRevoke, Who: RevokeRequest{Who: "nobody"}},
-		contract.ToOneself.Error():  {Kind: contract.DecideReassign, Who: who, Heir: who},
-		contract.NotRevoked.Error(): {Kind: contract.DecideReinstate, Who: RevokeRequest{Who: payment.Account{7}.String()}},
+		errSoAlready.Error():         {Kind: contract.DecidePrice, Price: 12},
+		errNoMember.Error():          {Kind: contract.DecideRevoke, Who: RevokeRequest{Who: "nobody"}},
+		contract.SameAccount.Error(): {Kind: contract.DecideReassign, Who: who, Heir: who},
+		"nothing was proposed":       {Kind: contract.DecideReinstate, Who: RevokeRequest{Who: payment.Account{7}.String()}},
 	} {
 		if _, err := op.Propose(ctx, ask); err == nil || !strings.Contains(err.Error(), sentence) {
 			t.Errorf("%v, want %q", err, sentence)

@@ -213,7 +213,11 @@ func (f *Federation) Reinstate(ctx context.Context, r RevokeRequest) (Member, er
 	if err != nil {
 		return Member{}, err
 	}
-	if _, err := f.perform(ctx, &contract.Reinstate{Account: account}); err != nil {
+	receipt, err := f.perform(ctx, &contract.Reinstate{Account: account})
+	if err == nil && receipt.Code == contract.Already {
+		err = contract.NotRevoked
+	}
+	if err != nil {
 		return Member{}, fmt.Errorf("reinstate %s: %w", m.label(), err)
 	}
 	return m.public(f.standing()), nil
