@@ -109,7 +109,7 @@ func TestSpoiltFolders(t *testing.T) {
 				if err := spoil(filepath.Join(p.dir, name)); err != nil {
 					t.Fatal(err)
 				}
-				f, err := Open(p.config())
+				f, err := Open(t.Context(), p.config())
 				if name == registryFile && err == nil { // made anew: members are asked to enroll again
 					f.Close()
 					return

@@ -55,19 +55,27 @@ func (d folder) profile(path string) string {
 	return d.path(path)
 }
 
-// openFabric connects to a ledger on Fabric, and begins it if nobody has.
-func (d folder) openFabric(ctx context.Context, profile string) (*onFabric, error) {
-	genesis, err := readBounded(d.path(genesisFile))
-	if err != nil {
-		return nil, err
+// readProfile reads a connection profile, which must be of the ledger that begins
+// with the folder's genesis document.
+func (d folder) readProfile(profile string) (p *fabric.Profile, genesis []byte, err error) {
+	if genesis, err = readBounded(d.path(genesisFile)); err != nil {
+		return nil, nil, err
 	}
 	path := d.profile(profile)
-	p, err := fabric.ReadProfile(path)
-	if err != nil {
-		return nil, fmt.Errorf("the connection profile of the ledger on Fabric: %w: have the network made with %s, which writes one", err, d.path(genesisFile))
+	if p, err = fabric.ReadProfile(path); err != nil {
+		return nil, nil, fmt.Errorf("the connection profile of the ledger on Fabric: %w: have the network made with %s, which writes one", err, d.path(genesisFile))
 	}
 	if id := contract.GenesisID(genesis); p.Ledger != id {
-		return nil, fmt.Errorf("%s is of the ledger %v, and this federation's is %v: deploy the chaincode for this federation's genesis document", path, p.Ledger, id)
+		return nil, nil, fmt.Errorf("%s is of the ledger %v, and this federation's is %v: deploy the chaincode for this federation's genesis document", path, p.Ledger, id)
+	}
+	return p, genesis, nil
+}
+
+// openFabric connects to a ledger on Fabric, and begins it if nobody has.
+func (d folder) openFabric(ctx context.Context, profile string) (*onFabric, error) {
+	p, genesis, err := d.readProfile(profile)
+	if err != nil {
+		return nil, err
 	}
 	c, err := fabric.New(p)
 	if err != nil {
@@ -85,13 +93,16 @@ func (d folder) openFabric(ctx context.Context, profile string) (*onFabric, erro
 func VerifyLedger(ctx context.Context, dir string) (ledger.Report, error) {
 	d := folder(dir)
 	s, err := d.readSettings()
+	if err == nil && s.Ledger != "" {
+		return ledger.Report{}, fmt.Errorf("the ledger of this federation is at %s, of which this folder has no blocks: have %s verify it in its own folder", s.Ledger, s.Host)
+	}
 	if errors.Is(err, ErrNoFederation) || err == nil && s.Profile == "" {
 		return ledger.Verify(d.path(ledgerFolder))
 	}
 	if err != nil {
 		return ledger.Report{}, err
 	}
-	p, err := fabric.ReadProfile(d.profile(s.Profile))
+	p, _, err := d.readProfile(s.Profile)
 	if err != nil {
 		return ledger.Report{}, err
 	}

@@ -54,14 +54,14 @@ type Federation struct {
 
 // Open opens the federation in a folder for this process alone. The errors are
 // ErrNoFederation, *InUse, and identity's for keys that do not open.
-func Open(cfg Config) (*Federation, error) {
+func Open(ctx context.Context, cfg Config) (*Federation, error) {
 	d := folder(cfg.Dir)
 	release, err := d.take()
 	if err != nil {
 		return nil, err
 	}
 	f := &Federation{dir: d, now: cfg.Now, log: cfg.Log, release: release, sold: newSold(), feed: newFeed(), bounds: usualBounds}
-	if err := f.open(cfg.Profile, cfg.Password); err != nil {
+	if err := f.open(ctx, cfg.Profile, cfg.Password); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -69,7 +69,7 @@ func Open(cfg Config) (*Federation, error) {
 
 // Operate opens the federation, or connects to the process that serves it.
 func Operate(ctx context.Context, cfg Config) (Operator, error) {
-	f, err := Open(cfg)
+	f, err := Open(ctx, cfg)
 	if err == nil {
 		return f, nil
 	}
@@ -83,7 +83,7 @@ func Operate(ctx context.Context, cfg Config) (Operator, error) {
 	return nil, err
 }
 
-func (f *Federation) open(profile string, password func() ([]byte, error)) (err error) {
+func (f *Federation) open(ctx context.Context, profile string, password func() ([]byte, error)) (err error) {
 	if f.settings, err = f.dir.readSettings(); err != nil {
 		return err
 	}
@@ -102,19 +102,51 @@ func (f *Federation) open(profile string, password func() ([]byte, error)) (err 
 	if f.registry, err = openRegistry(f.dir.path(registryFile)); err != nil {
 		return err
 	}
-	if err := f.openLedger(context.Background()); err != nil {
+	if err := f.sold.load(f.registry); err != nil {
 		return err
 	}
-	if err := f.refresh(context.Background()); err != nil {
-		return err
+	return f.meetLedger(ctx)
+}
+
+// meetLedger opens the ledger and brings up to date what depends on it.
+func (f *Federation) meetLedger(ctx context.Context) error {
+	if f.settings.Profile != "" || f.settings.Ledger != "" {
+		if err := f.renewUnheard(); err != nil {
+			return err
+		}
+		patient, cancel := context.WithTimeoutCause(ctx, openPatience, errNoAnswer)
+		defer cancel()
+		ctx = patient
+	}
+	if err := f.openLedger(ctx); err != nil {
+		return whyEnded(ctx, err)
+	}
+	if err := f.refresh(ctx); err != nil {
+		return whyEnded(ctx, err)
 	}
 	if err := f.renewSigner(); err != nil {
 		return err
 	}
-	if err := f.resubmit(context.Background()); err != nil {
-		return err
+	err := f.resubmit(ctx)
+	if passing(err) { // nothing else waits for it
+		f.log.Warn("a call of the administrator is not finished yet: it is sent again while the federation is served", "reason", err)
+		return nil
 	}
-	return f.sold.load(f.registry)
+	return whyEnded(ctx, err)
+}
+
+// openPatience is how long a ledger over a network may take until the federation
+// is open, and between two blocks while the old ones are read.
+const openPatience = 2 * time.Minute
+
+var errNoAnswer = fmt.Errorf("the ledger has given no answer for %s: check the network and whether the ledger runs, then start again", openPatience)
+
+// whyEnded says so if a deadline of ours is what ended ctx.
+func whyEnded(ctx context.Context, err error) error {
+	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
+		return errNoAnswer
+	}
+	return err
 }
 
 // Close closes ledger and registry, and gives the folder free.
@@ -177,6 +209,38 @@ func (f *Federation) renewSigner() error {
 	if err != nil {
 		return fmt.Errorf("renew the administrator's certificate: %w", err)
 	}
+	return f.takeSigner(id, leaf)
+}
+
+// renewUnheard does the same before a ledger over a network is reached, which an
+// expired certificate would never reach again. The root is the one that the
+// certificate ends in now, which the ledger trusted at last: a newer one it may
+// never have heard of.
+func (f *Federation) renewUnheard() error {
+	id, now := f.administrator(), f.now()
+	if now.Before(id.RenewAt()) {
+		return nil
+	}
+	by := f.own[len(f.own)-1]
+	for _, a := range f.own {
+		if id.Leaf().CheckSignatureFrom(a.Root()) == nil {
+			by = a
+		}
+	}
+	csr, err := identity.NewRequest(id.Key(), administratorName)
+	if err != nil {
+		return err
+	}
+	leaf, err := by.Issue(csr, administratorName, now, memberLifetime)
+	if err != nil {
+		return fmt.Errorf("renew the administrator's certificate: %w", err)
+	}
+	return f.takeSigner(id, leaf)
+}
+
+// takeSigner gives the administrator another certificate. Connections by the one
+// before end when they are idle.
+func (f *Federation) takeSigner(id *identity.Identity, leaf *x509.Certificate) error {
 	chain := []*x509.Certificate{leaf}
 	next, err := identity.New(id.Key(), chain)
 	if err != nil {
@@ -186,8 +250,11 @@ func (f *Federation) renewSigner() error {
 		return err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.signer = next
+	f.mu.Unlock()
+	if e, far := f.ledger.(*elsewhere); far {
+		return e.Client.Close() // which may be used on
+	}
 	return nil
 }
 

@@ -87,7 +87,7 @@ func TestJoinIsRefused(t *testing.T) {
 			t.Errorf("%s: %+v, %v", what, f, err)
 		}
 	}
-	if _, err := Open(all[1].config()); !errors.Is(err, errNotJoined) {
+	if _, err := Open(t.Context(), all[1].config()); !errors.Is(err, errNotJoined) {
 		t.Errorf("keys alone: %v", err)
 	}
 }
@@ -178,4 +178,33 @@ func FuzzParseFounder(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Where the ledger is elsewhere it is said who can verify it.
+func TestVerifyElsewhere(t *testing.T) {
+	all, document := council(t, "A", "B")
+	follow(t, all, document)
+	_, err := VerifyLedger(t.Context(), all[1].dir)
+	if err == nil || !strings.Contains(err.Error(), all[0].at.Portal) || !strings.Contains(err.Error(), "have A verify it") {
+		t.Error(err)
+	}
+}
+
+// A whole id is asked for alone, however many proposals there are.
+func TestProposalByItsID(t *testing.T) {
+	p := opened(t)
+	made := must[Proposal](t)(p.Propose(t.Context(), ProposeRequest{Kind: contract.DecidePrice, Price: 12}))
+	p.ledger = &faulty{shared: p.books, query: func(q contract.Query) error {
+		if q.Kind == contract.QueryProposals {
+			return errEndless
+		}
+		return nil
+	}}
+	one := must[[]Proposal](t)(p.Proposals(t.Context(), ProposalsRequest{strings.ToUpper(made.ID.String())}))
+	if len(one) != 1 || one[0].ID != made.ID {
+		t.Errorf("%+v", one)
+	}
+	if _, err := p.Approve(t.Context(), ApproveRequest{strings.Repeat("0", 64)}); !errors.Is(err, contract.NoProposal) {
+		t.Error(err)
+	}
 }

@@ -26,11 +26,25 @@ func (p *portal) submit(w http.ResponseWriter, r *http.Request, _ caller) {
 		return
 	}
 	receipt, err := p.fed.submit(r.Context(), tx)
+	if err != nil && p.refusedUs(tx, err) {
+		p.broken(w, "submit", err)
+		return
+	}
 	if err != nil {
 		p.refuseTransaction(w, err)
 		return
 	}
 	jsonhttp.Write(w, http.StatusOK, receipt)
+}
+
+// refusedUs reports whether a ledger elsewhere refused this portal's certificate,
+// or says what this portal does not see: the member's is good.
+func (p *portal) refusedUs(tx *contract.Signed, err error) bool {
+	if _, far := errors.AsType[*remote.Refused](err); !far || identity.RefusalCode(err) == 0 {
+		return false
+	}
+	_, bad := p.creators().Verify(tx.Chain, p.fed.now())
+	return bad == nil
 }
 
 // refuseTransaction tells apart what is wrong with the transaction, which stays

@@ -78,7 +78,7 @@ func (p *place) config() Config {
 
 func (p *place) open(t testing.TB) *place {
 	t.Helper()
-	p.Federation = must[*Federation](t)(Open(p.config()))
+	p.Federation = must[*Federation](t)(Open(t.Context(), p.config()))
 	p.stop = func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)

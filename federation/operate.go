@@ -287,7 +287,7 @@ func (f *Federation) perform(ctx context.Context, args contract.Arguments) (ledg
 	// From here on the call will be done, whoever stops waiting for it.
 	r, err := f.submit(context.WithoutCancel(ctx), signed)
 	if err != nil && !final(err) {
-		return r, fmt.Errorf("%w: it is finished when the federation starts again, so do not repeat it", err)
+		return r, fmt.Errorf("%w: it is sent again for five minutes while the federation is served, and when it is opened next, which says how it ended, so do not repeat it before", err)
 	}
 	if err := errors.Join(err, f.registry.dropPending(id)); err != nil {
 		return r, err
@@ -318,7 +318,30 @@ func (f *Federation) submit(ctx context.Context, tx *contract.Signed) (ledger.Re
 	return r, err
 }
 
-// resubmit finishes the administrator's calls that a crash cut off. One that is
+// keepUp does until ctx ends what a federation that is served has to do by itself:
+// it renews the administrator's certificate, and finishes its calls.
+func (f *Federation) keepUp(ctx context.Context) error {
+	tick := time.NewTicker(f.bounds.keepUp)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		f.admin.Lock()
+		renewed, finished := f.renewSigner(), f.resubmit(ctx)
+		f.admin.Unlock()
+		if renewed != nil {
+			f.log.Error("the administrator's certificate cannot be renewed", "reason", renewed)
+		}
+		if finished != nil && ctx.Err() == nil {
+			f.log.Debug("a call is not finished yet", "reason", finished)
+		}
+	}
+}
+
+// resubmit finishes the administrator's calls that a crash cut off, or a network. One that is
 // too old by now is given up, and said: the ledger refuses it, so it was never
 // done and never will be.
 func (f *Federation) resubmit(ctx context.Context) error {
@@ -334,9 +357,9 @@ func (f *Federation) resubmit(ctx context.Context) error {
 		r, err := f.submit(ctx, tx)
 		switch {
 		case err != nil && !final(err):
-			return fmt.Errorf("finish a call that was cut off: %w", err)
+			return fmt.Errorf("finish a call of the administrator: %w", err)
 		case err != nil:
-			f.log.Warn("a call of the administrator that was cut off is given up: do it again", "reason", err)
+			f.log.Warn("a call of the administrator that was cut off was never done, and is given up: do it again", "reason", err)
 		default:
 			f.log.Warn("a call of the administrator that was cut off is done now", "transaction", r.Tx, "height", r.Height, "result", r.Code)
 		}

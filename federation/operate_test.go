@@ -74,18 +74,18 @@ func TestInitIsRefused(t *testing.T) {
 func TestOpenIsRefused(t *testing.T) {
 	p := opened(t)
 	var busy *InUse
-	if _, err := Open(p.config()); !errors.As(err, &busy) || busy.PID != os.Getpid() {
+	if _, err := Open(t.Context(), p.config()); !errors.As(err, &busy) || busy.PID != os.Getpid() {
 		t.Errorf("open twice: %v", err)
 	}
 	p.stop()
 	wrong := p.config()
 	wrong.Password = func() ([]byte, error) { return []byte("x"), nil }
-	if _, err := Open(wrong); !errors.Is(err, identity.ErrWrongPassword) {
+	if _, err := Open(t.Context(), wrong); !errors.Is(err, identity.ErrWrongPassword) {
 		t.Errorf("a wrong password: %v", err)
 	}
 	nowhere := p.config()
 	nowhere.Dir = t.TempDir()
-	if _, err := Open(nowhere); !errors.Is(err, ErrNoFederation) {
+	if _, err := Open(t.Context(), nowhere); !errors.Is(err, ErrNoFederation) {
 		t.Errorf("an empty folder: %v", err)
 	}
 	if list := must[[]os.DirEntry](t)(os.ReadDir(nowhere.Dir)); len(list) != 0 {
@@ -165,10 +165,10 @@ func operateVotes(t *testing.T, op Operator, bob payment.Account) {
 		t.Errorf("%d proposals", n)
 	}
 	for sentence, ask := range map[string]ProposeRequest{
-		errSoAlready.Error():        {Kind: contract.DecidePrice, Price: 12},
-		errNoMember.Error():         {Kind: contract.DecideRevoke, Who: RevokeRequest{Who: "nobody"}},
-		contract.ToOneself.Error():  {Kind: contract.DecideReassign, Who: who, Heir: who},
-		contract.NotRevoked.Error(): {Kind: contract.DecideReinstate, Who: RevokeRequest{Who: payment.Account{7}.String()}},
+		errSoAlready.Error():         {Kind: contract.DecidePrice, Price: 12},
+		errNoMember.Error():          {Kind: contract.DecideRevoke, Who: RevokeRequest{Who: "nobody"}},
+		contract.SameAccount.Error(): {Kind: contract.DecideReassign, Who: who, Heir: who},
+		"nothing was proposed":       {Kind: contract.DecideReinstate, Who: RevokeRequest{Who: payment.Account{7}.String()}},
 	} {
 		if _, err := op.Propose(ctx, ask); err == nil || !strings.Contains(err.Error(), sentence) {
 			t.Errorf("%v, want %q", err, sentence)
@@ -265,9 +265,9 @@ func TestCutOffCallsAreFinishedOnce(t *testing.T) {
 	var log bytes.Buffer
 	cfg := p.config()
 	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
-	f := must[*Federation](t)(Open(cfg))
+	f := must[*Federation](t)(Open(t.Context(), cfg))
 	defer f.Close()
-	if !strings.Contains(log.String(), "is given up: do it again") || f.registry.count(t, bucketPending) != 0 {
+	if !strings.Contains(log.String(), "was never done, and is given up: do it again") || f.registry.count(t, bucketPending) != 0 {
 		t.Errorf("the log: %s", log.String())
 	}
 	p.Federation = f

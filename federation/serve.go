@@ -36,6 +36,7 @@ type bounds struct {
 	idle        time.Duration // between two requests
 	slow        time.Duration // to read one event of a stream
 	keepAlive   time.Duration // between two writes to a stream
+	keepUp      time.Duration // between two looks at what is to be renewed and finished
 	pause       time.Duration // before a ledger that did not answer is asked again
 	connections int
 	perAddress  int // a household, or all processes of a test machine
@@ -43,7 +44,7 @@ type bounds struct {
 
 var usualBounds = bounds{
 	header: 10 * time.Second, request: 30 * time.Second, answer: time.Minute, idle: 2 * time.Minute,
-	slow: 20 * time.Second, keepAlive: 15 * time.Second, pause: time.Second, connections: 4096, perAddress: 512,
+	slow: 20 * time.Second, keepAlive: 15 * time.Second, pause: time.Second, keepUp: 10 * time.Second, connections: 4096, perAddress: 512,
 }
 
 // stopTimeout is how long requests may take to end when Serve stops.
@@ -70,11 +71,20 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	if err != nil {
 		return err
 	}
-	if err := f.catchUp(ctx); err != nil {
-		return errors.Join(err, operator.Close())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return operator.Serve(ctx) })
+	// Commands are for this process from here on, however long the ledger takes.
+	err = f.dir.writeJSON(controlFile, operator.At(), 0o600)
+	if err == nil {
+		err = f.catchUp(ctx)
+	}
+	if err != nil {
+		cancel()
+		return errors.Join(err, g.Wait())
 	}
 	f.feed.begin(f.sold.reached())
-	g, ctx := errgroup.WithContext(ctx)
 	tracker := f.newTracker()
 	p := newPortal(ctx, f, tracker)
 	secure := f.newServer(p.handler())
@@ -85,13 +95,9 @@ func (f *Federation) Serve(ctx context.Context, portalAt, trackerAt net.Listener
 	}
 	run(secure, tls.NewListener(newBoundedListener(portalAt, f.bounds.connections, f.bounds.perAddress), secure.TLSConfig))
 	run(plain, newBoundedListener(trackerAt, f.bounds.connections, f.bounds.perAddress))
-	g.Go(func() error { return operator.Serve(ctx) })
 	g.Go(func() error { return f.keepFollowing(ctx) })
-	if err := f.dir.writeJSON(controlFile, operator.At(), 0o600); err != nil {
-		g.Go(func() error { return err })
-	} else {
-		ready(at)
-	}
+	g.Go(func() error { return f.keepUp(ctx) })
+	ready(at)
 	return g.Wait()
 }
 

@@ -87,6 +87,11 @@ func (s *standing) isRevoked(account payment.Account) bool {
 	return false
 }
 
+// maxRows is how much of a list is read of a ledger, which may be another's.
+const maxRows = 1 << 20
+
+var errEndless = errors.New("its list has no end: ask the operator of the ledger")
+
 // pages asks a query until the last page.
 func pages[T any](ctx context.Context, f *Federation, kind contract.QueryKind, list func(contract.Answer) []T) (all []T, err error) {
 	q := contract.Query{Kind: kind}
@@ -96,9 +101,13 @@ func pages[T any](ctx context.Context, f *Federation, kind contract.QueryKind, l
 			return nil, fmt.Errorf("read the ledger's %s: %w", kind, err)
 		}
 		all = append(all, list(answer)...)
-		if q.After = answer.Next; q.After == "" {
+		if answer.Next == "" {
 			return all, nil
 		}
+		if answer.Next <= q.After || len(all) > maxRows {
+			return nil, fmt.Errorf("read the ledger's %s: %w", kind, errEndless)
+		}
+		q.After = answer.Next
 	}
 }
 

@@ -121,17 +121,23 @@ func (s *sold) add(r *registry, height uint64, hashes [][20]byte) error {
 
 // catchUp reads the torrents of all blocks that are there.
 func (f *Federation) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(openPatience, func() { cancel(errNoAnswer) })
+	defer silence.Stop()
 	a, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
 	if err != nil {
-		return err
+		return whyEnded(ctx, err)
 	}
 	height := a.Ledger.Height
 	if f.sold.reached() >= height {
 		return nil
 	}
-	return f.followTorrents(ctx, func() bool { return f.sold.reached() < height })
+	err = f.followTorrents(ctx, func() bool {
+		silence.Reset(openPatience)
+		return f.sold.reached() < height
+	})
+	return whyEnded(ctx, err)
 }
 
 // followTorrents notes the torrents that are registered, until more says no.

@@ -3,6 +3,7 @@ package federation
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -156,11 +157,16 @@ func (f *Federation) proposals(ctx context.Context) ([]Proposal, error) {
 
 // findProposal finds the one proposal whose id begins so.
 func (f *Federation) findProposal(ctx context.Context, prefix string) (found Proposal, err error) {
+	prefix = strings.ToLower(prefix)
+	if len(prefix) == hex.EncodedLen(len(found.ID)) {
+		if raw, err := hex.DecodeString(prefix); err == nil {
+			return f.proposal(ctx, contract.TxID(raw))
+		}
+	}
 	list, err := f.proposals(ctx)
 	if err != nil {
 		return found, err
 	}
-	prefix = strings.ToLower(prefix)
 	n := 0
 	for _, p := range list {
 		if prefix != "" && strings.HasPrefix(p.ID.String(), prefix) {
@@ -213,7 +219,11 @@ func (f *Federation) Reinstate(ctx context.Context, r RevokeRequest) (Member, er
 	if err != nil {
 		return Member{}, err
 	}
-	if _, err := f.perform(ctx, &contract.Reinstate{Account: account}); err != nil {
+	receipt, err := f.perform(ctx, &contract.Reinstate{Account: account})
+	if err == nil && receipt.Code == contract.Already {
+		err = contract.NotRevoked
+	}
+	if err != nil {
 		return Member{}, fmt.Errorf("reinstate %s: %w", m.label(), err)
 	}
 	return m.public(f.standing()), nil

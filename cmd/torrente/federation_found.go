@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,11 +69,28 @@ func federationKeys(c *cobra.Command, std stdio, f *initFlags, to string) error 
 }
 
 func copyFile(from, to string) error {
-	b, err := os.ReadFile(from)
+	b, err := readSmall(from)
 	if err != nil {
 		return err
 	}
 	return renameio.WriteFile(to, b, 0o644)
+}
+
+// maxFoundBytes is more than a founder's file or a genesis document has.
+const maxFoundBytes = 16 << 20
+
+// readSmall reads a file that others may have made, of whatever size.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFoundBytes+1))
+	if err == nil && len(b) > maxFoundBytes {
+		err = fmt.Errorf("%s is larger than %d bytes: it is not the file it should be", path, maxFoundBytes)
+	}
+	return b, err
 }
 
 func newFederationGenesis(std stdio) *cobra.Command {
@@ -114,7 +132,7 @@ func federationGenesis(std stdio, f *initFlags, to string, files []string) error
 		return err
 	}
 	for _, path := range files {
-		raw, err := os.ReadFile(path)
+		raw, err := readSmall(path)
 		if err != nil {
 			return err
 		}
@@ -168,7 +186,7 @@ func newFederationJoin(std stdio) *cobra.Command {
 			if cfg.Dir, err = federationDir(c); err != nil {
 				return err
 			}
-			if cfg.Genesis, err = os.ReadFile(genesis); err != nil {
+			if cfg.Genesis, err = readSmall(genesis); err != nil {
 				return err
 			}
 			facts, err := federation.Join(cfg)

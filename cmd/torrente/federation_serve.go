@@ -42,7 +42,7 @@ func federationServe(c *cobra.Command, std stdio, flags *serveFlags) (err error)
 			return err
 		}
 	}
-	f, err := federation.Open(cfg)
+	f, err := federation.Open(c.Context(), cfg)
 	if err != nil {
 		return interrupted(c.Context(), err)
 	}

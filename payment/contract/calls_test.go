@@ -369,7 +369,7 @@ func TestRevokedSpendsNothingAndLosesNothing(t *testing.T) {
 	w.ok("bob", &Sweep{[]TxID{w.last.ID(bob.Account())}})
 	w.ok("bob", &Close{i})
 	w.has("bob", 10_400, 100)
-	w.refused("admin", &Reinstate{people()["alice"].Account()}, NotRevoked)
+	w.refused("admin", &Reinstate{people()["alice"].Account()}, Already)
 	w.ok("admin", &Reinstate{bob.Account()})
 	w.ok("bob", &Transfer{people()["alice"].Account(), 10_400})
 	for c := range calls {

@@ -61,6 +61,9 @@ const (
 	NotHeir       Code = 49
 	// IsAdministrator: the key is an administrator's, which is not revoked.
 	IsAdministrator Code = 50
+	SameAccount     Code = 51 // an account cannot be its own heir
+	ManyRoots       Code = 52
+	ManyRevoked     Code = 53
 )
 
 var sentences = [...]string{
@@ -116,6 +119,9 @@ var sentences = [...]string{
 	NotHeir:       "the coins of that account were not reassigned to this one: ask the federation's operator",
 
 	IsAdministrator: "the key is that of an organization's administrator, without which it could not vote: it cannot be revoked",
+	SameAccount:     "the old and the new account are the same: name the certificate of another key",
+	ManyRoots:       "the organization has as many roots as it may have, or has added 256 in all: go on with those that it has",
+	ManyRevoked:     "the organization has revoked 4096 keys, which is the most: reinstate some, or propose it to the organizations",
 }
 
 // Success reports whether what was asked for is so now.

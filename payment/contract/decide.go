@@ -55,7 +55,7 @@ func (d *Reassign) execute(r *run) Code {
 	case !r.read(keyOrganisation(d.MSP), &org):
 		return UnknownMember
 	case from == to:
-		return ToOneself
+		return SameAccount
 	case !validKey(d.New):
 		return BadArguments // nobody could ever move the coins
 	case org.administrator == from:
@@ -107,6 +107,9 @@ func (r *run) revokeKey(msp string, spki []byte, byAll bool) Code {
 	if was && (before.byAll || !byAll) {
 		return Already
 	}
+	if code := r.countRevocation(msp, &before, was, !byAll); code != OK {
+		return code
+	}
 	r.put(keyRevoked(account), &revocation{sha256.Sum256(spki), byAll, msp})
 	if !was {
 		r.emit(payment.LedgerEvent{Kind: payment.EventRevoked, Account: account})
@@ -118,13 +121,37 @@ func (r *run) reinstateKey(account payment.Account, byAll bool) Code {
 	var before revocation
 	switch {
 	case !r.read(keyRevoked(account), &before):
-		return NotRevoked
+		return Already
 	case !byAll && (before.msp != r.msp || before.byAll && !r.majority(1)):
 		return NoMajority
 	case r.has(keyHeir(account)):
 		return Reassigned
 	}
+	r.countRevocation(before.msp, &before, true, false)
 	r.delete(keyRevoked(account))
 	r.emit(payment.LedgerEvent{Kind: payment.EventReinstated, Account: account})
+	return OK
+}
+
+// countRevocation keeps the number of keys that an organisation alone has revoked,
+// which it must not pile up: they need not even exist.
+func (r *run) countRevocation(msp string, before *revocation, was, will bool) Code {
+	counted := was && !before.byAll
+	if counted == will {
+		return OK
+	}
+	var had pile
+	r.read(keyPile(msp), &had)
+	switch {
+	case !will && had.revocations == 0:
+		return OK // revoked before they were counted
+	case !will:
+		had.revocations--
+	case had.revocations >= maxRevocations:
+		return ManyRevoked
+	default:
+		had.revocations++
+	}
+	r.put(keyPile(msp), had)
 	return OK
 }

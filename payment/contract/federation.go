@@ -63,11 +63,21 @@ func (r *run) addRoot() Code {
 	}
 	key := keyCA(a.MSP, sha256.Sum256(a.Certificate))
 	var before authority
-	if r.read(key, &before) && before.trusted {
+	known := r.read(key, &before)
+	if known && before.trusted {
 		return Already
 	}
 	if org.roots == maxRoots {
-		return BadArguments
+		return ManyRoots
+	}
+	if !known { // it stays for good
+		var had pile
+		r.read(keyPile(a.MSP), &had)
+		if had.roots >= maxRootsEver {
+			return ManyRoots
+		}
+		had.roots++
+		r.put(keyPile(a.MSP), had)
 	}
 	r.setRoot(a.MSP, key, org.administrator, org.roots+1, authority{true, a.Certificate})
 	return OK

@@ -43,7 +43,7 @@ func (m *model) possible(d Decision) (can, is bool) {
 		return m.administrator(d.MSP) != "" && !m.isAdministrator(who), m.revoked[who] == "all"
 	case *Reinstate:
 		who := nameOf(d.Account)
-		return m.revoked[who] != "" && m.heir[who] == "", false
+		return m.heir[who] == "", m.revoked[who] == ""
 	case *Reassign:
 		from, to := nameOf(payment.AccountOf(d.MSP, d.Old)), nameOf(payment.AccountOf(d.MSP, d.New))
 		heir := m.heir[from]

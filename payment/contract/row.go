@@ -86,6 +86,9 @@ func keyRevoked(a payment.Account) string { return hexed("rev/", a) }
 // org/<MSP>: administrator's account 32 | trusted roots u16; the federation.
 func keyOrganisation(msp string) string { return "org/" + msp }
 
+// pile/<MSP>: see pile; the organisation's administrator, or a majority.
+func keyPile(msp string) string { return "pile/" + msp }
+
 // ca/<MSP>/<SHA-256 of the certificate>: trusted u8 | certificate; the federation.
 func keyCA(msp string, fingerprint [32]byte) string { return hexed("ca/"+msp+"/", fingerprint) }
 
@@ -256,6 +259,24 @@ func (o organisation) append(b []byte) []byte {
 
 func (o *organisation) read(in *cryptobyte.String) bool {
 	return in.CopyBytes(o.administrator[:]) && in.ReadUint16(&o.roots)
+}
+
+// Bounds of what one administrator alone can pile up on the ledger.
+const (
+	maxRootsEver   = 256  // added since the genesis, removed ones too
+	maxRevocations = 4096 // in force, those of a majority apart
+)
+
+// pile counts what an organisation has added: roots u16 | revocations u16. There
+// is no row as long as it has added nothing.
+type pile struct{ roots, revocations uint16 }
+
+func (p pile) append(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, p.roots), p.revocations)
+}
+
+func (p *pile) read(in *cryptobyte.String) bool {
+	return in.ReadUint16(&p.roots) && in.ReadUint16(&p.revocations)
 }
 
 type authority struct {
