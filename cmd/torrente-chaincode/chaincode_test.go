@@ -288,6 +288,9 @@ func TestWhoMaySubmit(t *testing.T) {
 	if !slices.ContainsFunc(s.Ranges, func(r string) bool { return strings.Contains(r, "Alpha") }) || len(s.Ranges) != 1 {
 		t.Errorf("it depends on %q", s.Ranges)
 	}
+	if e.needless > 0 {
+		t.Errorf("%d iterators were closed that were at their end", e.needless)
+	}
 }
 
 func TestArgumentsAreBounded(t *testing.T) {

@@ -27,7 +27,9 @@ type endorser struct {
 	state  map[string][]byte
 	open   map[string][]*queryresult.KV // iterators
 	serial int
-	set    set
+	// needless counts iterators that were closed when the peer had done that.
+	needless int
+	set      set
 }
 
 // set is what Fabric orders of a transaction: what it read and what it wrote.
@@ -188,6 +190,9 @@ func (e *endorser) answer(m *peer.ChaincodeMessage) {
 		e.respondWith(m, e.batch(asked(e, m, new(peer.QueryStateNext)).Id))
 	case peer.ChaincodeMessage_QUERY_STATE_CLOSE:
 		id := asked(e, m, new(peer.QueryStateClose)).Id
+		if _, open := e.open[id]; !open {
+			e.needless++
+		}
 		delete(e.open, id)
 		e.respondWith(m, &peer.QueryResponse{Id: id})
 	default:
@@ -267,6 +272,9 @@ func (e *endorser) batch(id string) *peer.QueryResponse {
 		r.Results = append(r.Results, &peer.QueryResultBytes{ResultBytes: b})
 	}
 	e.open[id] = rows[n:]
+	if !r.HasMore { // as Fabric's query_response_generator.go
+		delete(e.open, id)
+	}
 	return r
 }
 

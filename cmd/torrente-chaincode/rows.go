@@ -128,9 +128,14 @@ func (r rows) start(prefix, after string) (string, error) {
 	return r.composite(after)
 }
 
-// collect takes at most limit rows behind start, and closes the iterator.
+// collect takes at most limit rows behind start, and closes the iterator. One
+// that is at its end the peer has closed: telling it costs as much as a read.
 func (r rows) collect(found shim.StateQueryIteratorInterface, start string, limit int) (all []contract.Row, err error) {
-	defer func() { err = errors.Join(err, found.Close()) }()
+	defer func() {
+		if found.HasNext() {
+			err = errors.Join(err, found.Close())
+		}
+	}()
 	for skipped := 0; len(all) < limit && found.HasNext(); {
 		kv, err := found.Next()
 		if err != nil {
