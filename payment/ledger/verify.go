@@ -16,7 +16,7 @@ type Report struct {
 	Ledger       payment.LedgerID `json:"ledger"`
 	Name         string           `json:"name"`
 	Height       uint64           `json:"height"`
-	Hash         string           `json:"hash"` // of the last block, in hex
+	Hash         string           `json:"hash"` // of all blocks so far, in hex: equal ledgers of one kind have equal ones
 	Transactions uint64           `json:"transactions"`
 	contract.Books
 	Available payment.Amount `json:"available"` // balance + unswept
