@@ -130,14 +130,17 @@ func (b *Book) readTabs(now time.Time, in *cryptobyte.String, version uint8) boo
 	return true
 }
 
-// maxTabUnits bounds each count of a tab, so that their sums cannot wrap.
+// maxTabUnits bounds the counts of a tab together: what is read adds some of them
+// up, and is written again.
 const maxTabUnits = 1 << 40
 
 func (t *tab) read(in *cryptobyte.String) bool {
+	left := uint64(maxTabUnits)
 	for _, count := range [...]*uint64{&t.leased, &t.debt, &t.doubt, &t.ahead} {
-		if !in.ReadUint64(count) || *count > maxTabUnits {
+		if !in.ReadUint64(count) || *count > left {
 			return false
 		}
+		left -= *count
 	}
 	return true
 }
