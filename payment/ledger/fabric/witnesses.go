@@ -27,8 +27,9 @@ func (c *Client) agreedBlocks(ctx context.Context, next *uint64, yield func(ledg
 	told := make(chan testimony)
 	var streams sync.WaitGroup
 	defer func() { cancel(); streams.Wait() }()
+	first := *next // a stream may begin when the next block is another already
 	for _, g := range c.gateways {
-		streams.Go(func() { c.testify(ctx, g, *next, told) })
+		streams.Go(func() { c.testify(ctx, g, first, told) })
 	}
 	var now []testimony // of the block *next
 	for {
