@@ -93,7 +93,8 @@ func (r rows) Delete(key string) error {
 }
 
 // Range reads rows so that Fabric notices if one was added or removed before
-// the transaction is ordered. Only the roots are read like this.
+// the transaction is ordered. Only the roots are read like this, for a certificate
+// that is refused.
 func (r rows) Range(prefix, after string, limit int) ([]contract.Row, error) {
 	objectType, attributes, err := folder(prefix)
 	if err != nil {

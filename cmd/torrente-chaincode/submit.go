@@ -27,7 +27,7 @@ func (c *chaincode) submit(stub shim.ChaincodeStubInterface, argument []byte) (a
 	if err != nil || before != nil {
 		return before, err
 	}
-	if err := c.admit(st.rows, one); err != nil {
+	if err := c.admit(st, one); err != nil {
 		return nil, err
 	}
 	return execute(stub, st, one)
@@ -36,15 +36,28 @@ func (c *chaincode) submit(stub shim.ChaincodeStubInterface, argument []byte) (a
 // admit checks certificate and time. The time comes from the transaction's
 // creator, so every endorser compares it with a clock of its own: whoever signs
 // an endorsement vouches for it (section 5).
-func (c *chaincode) admit(st rows, one *admission.Candidate) error {
-	trust, err := admission.TrustOf(organisation{st, one.Creator.MSP})
-	if err != nil {
-		return err
-	}
-	if err := one.Trusted(trust); err != nil {
+func (c *chaincode) admit(st prefetched, one *admission.Candidate) error {
+	if err := trusted(st, one); err != nil {
 		return err
 	}
 	return admission.CheckClock(one.Tx.Time, uint64(max(0, c.now().Unix())))
+}
+
+// trusted checks the certificate by what its organisation's roots are now. What
+// they were is asked for a certificate that is refused: its owner is told why.
+func trusted(st prefetched, one *admission.Candidate) error {
+	now, err := admission.TrustNow(st, one.Creator.MSP)
+	if err != nil {
+		return err
+	}
+	if one.Trusted(now) == nil {
+		return nil
+	}
+	ever, err := admission.TrustOf(organisation{st.rows, one.Creator.MSP})
+	if err != nil {
+		return err
+	}
+	return one.Trusted(ever)
 }
 
 // execute applies the transaction, and writes its receipt and its event if it

@@ -404,8 +404,11 @@ func TestRootsOfAuthorities(t *testing.T) {
 	w.refused("admin", &AddRoot{"Org1MSP", authorityRoot()}, Already)
 	w.refused("admin", &RemoveRoot{"Org1MSP", two}, NoRoot)
 	w.refused("admin", &RemoveRoot{"Org1MSP", one}, LastRoot)
+	w.trusts(authorityRoot())
 	w.ok("admin", &AddRoot{"Org1MSP", secondRoot()})
+	w.trusts(authorityRoot(), secondRoot())
 	w.ok("admin", &RemoveRoot{"Org1MSP", one})
+	w.trusts(secondRoot())
 	w.refused("admin", &RemoveRoot{"Org1MSP", one}, Already)
 	w.refused("admin", &RemoveRoot{"Org1MSP", two}, LastRoot)
 	roots := must[Answer](t)(Ask(w.state.memory, Query{Kind: QueryRoots})).Roots
@@ -419,4 +422,18 @@ func TestRootsOfAuthorities(t *testing.T) {
 		t.Errorf("%+v", roots)
 	}
 	w.ok("admin", &AddRoot{"Org1MSP", authorityRoot()})
+	w.trusts(secondRoot(), authorityRoot())
+	for _, other := range []string{"Org2MSP", "", "Org1MSP/"} {
+		if got := must[[][]byte](t)(TrustedRoots(w.state.memory, other)); len(got) > 0 {
+			t.Errorf("%q: %d roots", other, len(got))
+		}
+	}
+}
+
+// trusts compares the one row by which transactions are admitted.
+func (w *world) trusts(roots ...[]byte) {
+	w.t.Helper()
+	if diff := cmp.Diff(roots, must[[][]byte](w.t)(TrustedRoots(w.state.memory, "Org1MSP"))); diff != "" {
+		w.t.Fatal(diff)
+	}
 }

@@ -107,5 +107,13 @@ func (r *run) removeRoot() Code {
 func (r *run) setRoot(msp, key string, administrator payment.Account, roots uint16, a authority) {
 	r.put(key, a)
 	r.put(keyOrganisation(msp), organisation{administrator, roots})
+	var trusted certificates
+	r.read(keyTrust(msp), &trusted)
+	if a.trusted {
+		trusted = trusted.with(a.certificate)
+	} else {
+		trusted = trusted.without(a.certificate)
+	}
+	r.put(keyTrust(msp), trusted)
 	r.emit(payment.LedgerEvent{Kind: payment.EventRoots})
 }

@@ -1,9 +1,11 @@
 package contract
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -91,6 +93,10 @@ func keyPile(msp string) string { return "pile/" + msp }
 
 // ca/<MSP>/<SHA-256 of the certificate>: trusted u8 | certificate; the federation.
 func keyCA(msp string, fingerprint [32]byte) string { return hexed("ca/"+msp+"/", fingerprint) }
+
+// trust/<MSP>: see certificates; the federation. They are those of ca/<MSP>/ that
+// are trusted now, so that who admits a transaction reads one row, and no range.
+func keyTrust(msp string) string { return "trust/" + msp }
 
 // heir/<account>: account 32; a majority of the organisations.
 func keyHeir(a payment.Account) string { return hexed("heir/", a) }
@@ -293,6 +299,26 @@ func (a *authority) read(in *cryptobyte.String) bool {
 	ok := in.ReadUint8(&trusted) && trusted <= 1 && in.ReadBytes(&a.certificate, len(*in))
 	a.trusted = trusted == 1
 	return ok
+}
+
+// certificates are number u16 | each: length u16, DER.
+type certificates [][]byte
+
+func (c certificates) append(b []byte) []byte {
+	return appendList(b, c, func(b []byte, der *[]byte) []byte { return appendBytes(b, *der) })
+}
+
+func (c *certificates) read(in *cryptobyte.String) bool {
+	return readUpTo(in, maxRoots, (*[][]byte)(c), func(in *cryptobyte.String, der *[]byte) bool {
+		return readBytes(in, der, maxRootBytes)
+	})
+}
+
+// with adds a certificate, without takes one out.
+func (c certificates) with(der []byte) certificates { return append(c.without(der), der) }
+
+func (c certificates) without(der []byte) certificates {
+	return slices.DeleteFunc(slices.Clone(c), func(other []byte) bool { return bytes.Equal(other, der) })
 }
 
 type organisationList []string
