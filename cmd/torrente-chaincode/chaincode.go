@@ -18,6 +18,8 @@ import (
 type chaincode struct {
 	ledger payment.LedgerID // the only one that begin accepts
 	now    func() time.Time // this endorser's clock
+
+	verified verified
 }
 
 var _ shim.Chaincode = (*chaincode)(nil)

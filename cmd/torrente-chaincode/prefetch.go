@@ -14,6 +14,7 @@ import (
 // costs more than the rows that it asks for.
 type prefetched struct {
 	rows
+	tx    contract.TxID // that executes
 	known map[string][]byte
 }
 
@@ -22,7 +23,7 @@ var _ contract.State = prefetched{}
 // prefetch reads a transaction's receipt, and in the same go what it will read
 // if it has none.
 func prefetch(stub shim.ChaincodeStubInterface, one *admission.Candidate) (st prefetched, before *invocation.Outcome, err error) {
-	st = prefetched{rows{stub}, map[string][]byte{}}
+	st = prefetched{rows{stub}, one.ID, map[string][]byte{}}
 	receipt, err := receiptKey(stub, one.ID)
 	if err != nil {
 		return st, nil, err
@@ -47,9 +48,18 @@ func prefetch(stub shim.ChaincodeStubInterface, one *admission.Candidate) (st pr
 	return st, before, err
 }
 
+// knows gives what was read, and what cannot be there: as long as the transaction
+// has no receipt, which was read, what it alone writes is not.
+func (p prefetched) knows(key string) (value []byte, known bool) {
+	if value, known = p.known[key]; known {
+		return value, true
+	}
+	return nil, contract.Unwritten(key, p.tx)
+}
+
 // Get returns nil for a row that does not exist.
 func (p prefetched) Get(key string) ([]byte, error) {
-	if value, known := p.known[key]; known {
+	if value, known := p.knows(key); known {
 		return value, nil
 	}
 	return p.rows.Get(key)
@@ -59,7 +69,7 @@ func (p prefetched) Get(key string) ([]byte, error) {
 func (p prefetched) GetMany(keys []string) ([][]byte, error) {
 	var missing []string
 	for _, key := range keys {
-		if _, known := p.known[key]; !known {
+		if _, known := p.knows(key); !known {
 			missing = append(missing, key)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
@@ -37,7 +38,7 @@ func (c *chaincode) submit(stub shim.ChaincodeStubInterface, argument []byte) (a
 // creator, so every endorser compares it with a clock of its own: whoever signs
 // an endorsement vouches for it (section 5).
 func (c *chaincode) admit(st prefetched, one *admission.Candidate) error {
-	if err := trusted(st, one); err != nil {
+	if err := c.trusted(st, one); err != nil {
 		return err
 	}
 	return admission.CheckClock(one.Tx.Time, uint64(max(0, c.now().Unix())))
@@ -45,15 +46,25 @@ func (c *chaincode) admit(st prefetched, one *admission.Candidate) error {
 
 // trusted checks the certificate by what its organisation's roots are now. What
 // they were is asked for a certificate that is refused: its owner is told why.
-func trusted(st prefetched, one *admission.Candidate) error {
-	now, err := admission.TrustNow(st, one.Creator.MSP)
+func (c *chaincode) trusted(st prefetched, one *admission.Candidate) error {
+	msp, chain := one.Creator.MSP, one.Signed.Chain
+	roots, err := contract.TrustedRoots(st, msp)
+	if err != nil {
+		return err
+	}
+	e := evidenceOf(chain, roots)
+	if c.verified.good(e, time.Unix(int64(one.Tx.Time), 0)) {
+		return nil
+	}
+	now, err := admission.TrustIn(msp, roots)
 	if err != nil {
 		return err
 	}
 	if one.Trusted(now) == nil {
+		c.verified.remember(e, chain, roots)
 		return nil
 	}
-	ever, err := admission.TrustOf(organisation{st.rows, one.Creator.MSP})
+	ever, err := admission.TrustOf(organisation{st.rows, msp})
 	if err != nil {
 		return err
 	}

@@ -30,15 +30,11 @@ func TrustOf(r contract.Reader) (*identity.Trust, error) {
 	}
 }
 
-// TrustNow reads the roots of one organisation that are trusted now. It knows
-// nothing of those removed, but it costs a ledger on other machines one row.
-func TrustNow(r contract.Reader, msp string) (*identity.Trust, error) {
-	all, err := contract.TrustedRoots(r, msp)
-	if err != nil {
-		return nil, err
-	}
+// TrustIn trusts the roots of one organisation, as contract.TrustedRoots tells
+// them. It knows nothing of those removed.
+func TrustIn(msp string, roots [][]byte) (*identity.Trust, error) {
 	t := identity.NewTrust()
-	for _, der := range all {
+	for _, der := range roots {
 		if err := addRoot(t, contract.Root{MSP: msp, Certificate: der, Trusted: true}); err != nil {
 			return nil, err
 		}

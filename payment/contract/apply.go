@@ -56,7 +56,6 @@ type run struct {
 	id      TxID
 	creator payment.Account
 	msp     string
-	ledger  ledgerRow
 	org     organisation
 	result  Result
 	hashes  uint32 // spent of MaxHashes
@@ -98,17 +97,12 @@ func Apply(st State, creator Creator, tx *Transaction) (Result, error) {
 func (r *run) admit(rules *rules) (code Code, repeated bool) {
 	requestKey := keyRequest(r.creator, r.tx.Request)
 	r.load(admissionKeys(r.msp, r.creator, r.tx)...)
-	if !r.read(keyLedger, &r.ledger) {
-		if r.err == nil {
-			r.err = ErrNoLedger
-		}
-		return NoneDone, false
+	if !validMSP(r.msp) || !r.read(keyOrganisation(r.msp), &r.org) {
+		return r.unknownMember(), false
 	}
 	switch {
-	case r.ledger.id != r.tx.Ledger:
+	case r.org.ledger != r.tx.Ledger:
 		return OtherLedger, false
-	case !validMSP(r.msp) || !r.read(keyOrganisation(r.msp), &r.org):
-		return UnknownMember, false
 	case !rules.free && r.has(keyRevoked(r.creator)):
 		return Revoked, false
 	case rules.admin && r.org.administrator != r.creator:
@@ -125,9 +119,25 @@ func (r *run) admit(rules *rules) (code Code, repeated bool) {
 	return OK, true
 }
 
+// unknownMember says what is wrong with a transaction of an organisation that is
+// not there: if there is no ledger, that is no refusal.
+func (r *run) unknownMember() Code {
+	var l ledgerRow
+	switch {
+	case !r.read(keyLedger, &l):
+		if r.err == nil {
+			r.err = ErrNoLedger
+		}
+		return NoneDone
+	case l.id != r.tx.Ledger:
+		return OtherLedger
+	}
+	return UnknownMember
+}
+
 // admissionKeys are the rows that admit reads.
 func admissionKeys(msp string, creator payment.Account, tx *Transaction) []string {
-	keys := []string{keyLedger, keyOrganisation(msp), keyRevoked(creator)}
+	keys := []string{keyOrganisation(msp), keyRevoked(creator)}
 	if tx.Args.Call().rules().once {
 		keys = append(keys, keyRequest(creator, tx.Request))
 	}

@@ -27,10 +27,12 @@ func (m *Mint) execute(r *run) Code {
 	if m.Account.IsZero() || m.Coins == 0 {
 		return BadArguments
 	}
+	var l ledgerRow
 	var before coins
+	r.read(keyLedger, &l)
 	r.read(keyMinted, &before)
 	sum, ok := payment.Amount(before).Add(m.Coins)
-	_, fits := r.ledger.minted.Add(sum)
+	_, fits := l.minted.Add(sum)
 	if !ok || !fits {
 		return Overflow
 	}

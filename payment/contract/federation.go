@@ -67,7 +67,7 @@ func (r *run) addRoot() Code {
 	if known && before.trusted {
 		return Already
 	}
-	if org.roots == maxRoots {
+	if len(org.roots) == maxRoots {
 		return ManyRoots
 	}
 	if !known { // it stays for good
@@ -79,7 +79,8 @@ func (r *run) addRoot() Code {
 		had.roots++
 		r.put(keyPile(a.MSP), had)
 	}
-	r.setRoot(a.MSP, key, org.administrator, org.roots+1, authority{true, a.Certificate})
+	org.trust(a.Certificate)
+	r.setRoot(a.MSP, key, org, authority{true, a.Certificate})
 	return OK
 }
 
@@ -96,24 +97,17 @@ func (r *run) removeRoot() Code {
 		return NoRoot
 	case !before.trusted:
 		return Already
-	case org.roots <= 1:
+	case len(org.roots) <= 1:
 		return LastRoot
 	}
-	r.setRoot(a.MSP, key, org.administrator, org.roots-1, authority{false, before.certificate})
+	org.distrust(before.certificate)
+	r.setRoot(a.MSP, key, org, authority{false, before.certificate})
 	return OK
 }
 
 // setRoot keeps removed roots, so that their members are told why.
-func (r *run) setRoot(msp, key string, administrator payment.Account, roots uint16, a authority) {
+func (r *run) setRoot(msp, key string, org organisation, a authority) {
 	r.put(key, a)
-	r.put(keyOrganisation(msp), organisation{administrator, roots})
-	var trusted certificates
-	r.read(keyTrust(msp), &trusted)
-	if a.trusted {
-		trusted = trusted.with(a.certificate)
-	} else {
-		trusted = trusted.without(a.certificate)
-	}
-	r.put(keyTrust(msp), trusted)
+	r.put(keyOrganisation(msp), org)
 	r.emit(payment.LedgerEvent{Kind: payment.EventRoots})
 }

@@ -203,8 +203,7 @@ func Init(st State, document []byte) error {
 	var all organisationList
 	for _, org := range g.Organisations {
 		all = append(all, org.MSP)
-		o.put(keyOrganisation(org.MSP), organisation{org.Administrator, uint16(len(org.Roots))})
-		o.put(keyTrust(org.MSP), certificates(org.Roots))
+		o.put(keyOrganisation(org.MSP), organisation{GenesisID(document), org.Administrator, org.Roots})
 		for _, der := range org.Roots {
 			o.put(keyCA(org.MSP, sha256.Sum256(der)), authority{true, der})
 		}

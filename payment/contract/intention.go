@@ -37,7 +37,7 @@ func (r *run) priceNow() (uint64, payment.Amount) {
 
 func (r *run) declare() Code {
 	a := r.tx.Args.(*Declare)
-	id := payment.IntentionOf(r.ledger.id, r.creator, a.Torrent, r.tx.Request)
+	id := payment.IntentionOf(r.tx.Ledger, r.creator, a.Torrent, r.tx.Request)
 	var t torrent
 	if !r.read(keyTorrent(a.Torrent), &t) {
 		return NoTorrent

@@ -147,7 +147,7 @@ func TestKeysCannotCollide(t *testing.T) {
 	keys := []string{
 		keyLedger, keyPriceNow, keyCommitment(z), keyCap(z, 0), keyRedeemed(z), keyEnd(z), keyIntention(z),
 		keyCredit(z, z), keyAccount(z), keyTorrent(z), keyRoot(z, z), keySlot(c), keyDelegate(z),
-		keyRequest(z, payment.RequestID{}), keyPrice(0), keyRevoked(z), keyOrganisation("x"), keyPile("x"), keyCA("x", z), keyTrust("x"),
+		keyRequest(z, payment.RequestID{}), keyPrice(0), keyRevoked(z), keyOrganisation("x"), keyPile("x"), keyCA("x", z),
 		hexed2(byPayer, z, z), hexed2(byIntention, z, z), hexed2(byReceiver, z, z),
 	}
 	for i, a := range keys {

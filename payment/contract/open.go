@@ -46,7 +46,7 @@ func (r *run) open(o *Open) Code {
 	c := &o.Commitment
 	id := c.ID()
 	switch {
-	case c.Ledger != r.ledger.id:
+	case c.Ledger != r.tx.Ledger:
 		return OtherLedger
 	case c.Payer != r.creator:
 		return NotPayer

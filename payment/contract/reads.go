@@ -1,17 +1,26 @@
 package contract
 
+import (
+	"encoding/hex"
+	"strings"
+)
+
 // Reads names rows that a transaction reads for sure if it is executed, so that
 // a State that is asked over a network can read them in one go. It may read
-// others, too. TrustedRoots of the creator's organisation is read by who admits
-// the transaction.
+// others, too. TrustedRoots reads one of them.
 func Reads(creator Creator, tx *Transaction) []string {
 	account := creator.Account()
-	keys := append(admissionKeys(creator.MSP, account, tx), keyTrust(creator.MSP))
+	keys := admissionKeys(creator.MSP, account, tx)
 	if a, ok := tx.Args.(*RedeemMany); ok {
 		keys = append(keys, redeemKeys(a)...)
-		keys = append(keys, keyCredit(account, tx.ID(account)))
 	}
 	return keys
+}
+
+// Unwritten reports whether a row can be written by one transaction alone, and so
+// is not there as long as that has done nothing.
+func Unwritten(key string, id TxID) bool {
+	return strings.HasPrefix(key, "cr/") && strings.HasSuffix(key, "/"+hex.EncodeToString(id[:]))
 }
 
 // TrustedRoots returns the certificates in which those of an organisation's
@@ -21,7 +30,7 @@ func TrustedRoots(r Reader, msp string) ([][]byte, error) {
 	if !validMSP(msp) {
 		return nil, nil
 	}
-	var trusted certificates
-	_, err := view{r}.read(keyTrust(msp), &trusted)
-	return trusted, err
+	var o organisation
+	_, err := view{r}.read(keyOrganisation(msp), &o)
+	return o.roots, err
 }

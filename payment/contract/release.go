@@ -28,7 +28,7 @@ func (r *run) release(l *Release) Code {
 	if code := r.ownCommitment(id, &c); code != OK {
 		return code
 	}
-	if l.Close.Ledger != r.ledger.id || l.Close.Verify(c.Receiver) != nil {
+	if l.Close.Ledger != r.tx.Ledger || l.Close.Verify(c.Receiver) != nil {
 		return BadClose
 	}
 	var e end

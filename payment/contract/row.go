@@ -85,7 +85,8 @@ func keyPrice(epoch uint64) string {
 // rev/<account>: see revocation; its organisation, or a majority.
 func keyRevoked(a payment.Account) string { return hexed("rev/", a) }
 
-// org/<MSP>: administrator's account 32 | trusted roots u16; the federation.
+// org/<MSP>: see organisation; the federation. All that admits a transaction of one
+// of its members is in this row: with the ledger on other machines each row costs.
 func keyOrganisation(msp string) string { return "org/" + msp }
 
 // pile/<MSP>: see pile; the organisation's administrator, or a majority.
@@ -93,10 +94,6 @@ func keyPile(msp string) string { return "pile/" + msp }
 
 // ca/<MSP>/<SHA-256 of the certificate>: trusted u8 | certificate; the federation.
 func keyCA(msp string, fingerprint [32]byte) string { return hexed("ca/"+msp+"/", fingerprint) }
-
-// trust/<MSP>: see certificates; the federation. They are those of ca/<MSP>/ that
-// are trusted now, so that who admits a transaction reads one row, and no range.
-func keyTrust(msp string) string { return "trust/" + msp }
 
 // heir/<account>: account 32; a majority of the organisations.
 func keyHeir(a payment.Account) string { return hexed("heir/", a) }
@@ -254,17 +251,32 @@ func (t *torrent) read(in *cryptobyte.String) bool {
 	return in.CopyBytes(t.sha1[:]) && in.ReadUint64(&t.units) && in.ReadUint8(&t.parts)
 }
 
+// organisation is ledger 32 | administrator's account 32 | roots: number u16 |
+// each: length u16, certificate. The roots are those of ca/<MSP>/ that are
+// trusted now.
 type organisation struct {
+	ledger        payment.LedgerID
 	administrator payment.Account
-	roots         uint16 // trusted now
+	roots         [][]byte // DER
 }
 
 func (o organisation) append(b []byte) []byte {
-	return binary.BigEndian.AppendUint16(append(b, o.administrator[:]...), o.roots)
+	b = append(append(b, o.ledger[:]...), o.administrator[:]...)
+	return appendList(b, o.roots, func(b []byte, der *[]byte) []byte { return appendBytes(b, *der) })
 }
 
 func (o *organisation) read(in *cryptobyte.String) bool {
-	return in.CopyBytes(o.administrator[:]) && in.ReadUint16(&o.roots)
+	return in.CopyBytes(o.ledger[:]) && in.CopyBytes(o.administrator[:]) &&
+		readUpTo(in, maxRoots, &o.roots, func(in *cryptobyte.String, der *[]byte) bool {
+			return readBytes(in, der, maxRootBytes)
+		})
+}
+
+// trust adds a root, distrust takes one out.
+func (o *organisation) trust(der []byte) { o.roots = append(o.roots, der) }
+
+func (o *organisation) distrust(der []byte) {
+	o.roots = slices.DeleteFunc(o.roots, func(other []byte) bool { return bytes.Equal(other, der) })
 }
 
 // Bounds of what one administrator alone can pile up on the ledger.
@@ -299,26 +311,6 @@ func (a *authority) read(in *cryptobyte.String) bool {
 	ok := in.ReadUint8(&trusted) && trusted <= 1 && in.ReadBytes(&a.certificate, len(*in))
 	a.trusted = trusted == 1
 	return ok
-}
-
-// certificates are number u16 | each: length u16, DER.
-type certificates [][]byte
-
-func (c certificates) append(b []byte) []byte {
-	return appendList(b, c, func(b []byte, der *[]byte) []byte { return appendBytes(b, *der) })
-}
-
-func (c *certificates) read(in *cryptobyte.String) bool {
-	return readUpTo(in, maxRoots, (*[][]byte)(c), func(in *cryptobyte.String, der *[]byte) bool {
-		return readBytes(in, der, maxRootBytes)
-	})
-}
-
-// with adds a certificate, without takes one out.
-func (c certificates) with(der []byte) certificates { return append(c.without(der), der) }
-
-func (c certificates) without(der []byte) certificates {
-	return slices.DeleteFunc(slices.Clone(c), func(other []byte) bool { return bytes.Equal(other, der) })
 }
 
 type organisationList []string

@@ -22,7 +22,7 @@ func (r *run) registerTorrent() Code {
 	if !info.HasV2 && info.PieceLength > metainfo.MaxSoldPieceLengthV1 {
 		return BadTorrent // too much would be paid before it can be judged
 	}
-	if info.Pay == nil || info.Pay.Ledger != r.ledger.id.Short() {
+	if info.Pay == nil || info.Pay.Ledger != r.tx.Ledger.Short() {
 		return BadTorrent
 	}
 	id := payment.TorrentID(info.ID())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -327,7 +328,7 @@ func TestEvents(t *testing.T) {
 }
 
 // The derived state is made anew when it is missing, behind, damaged, or of
-// another ledger; each time the answers are the same.
+// another ledger or layout; each time the answers are the same.
 func TestStateIsMadeAnew(t *testing.T) {
 	dir := created(t)
 	state := filepath.Join(dir, stateFile)
@@ -348,6 +349,7 @@ func TestStateIsMadeAnew(t *testing.T) {
 		"missing": nil, "empty": {}, "behind": behind, "cut": whole[:len(whole)/2], "rubbish": bytes.Repeat([]byte("rubbish!"), 4096),
 		"one byte more": append(bytes.Clone(whole), 0),
 		"zeros":         make([]byte, len(whole)), "flipped": flipped(whole, second),
+		"of another layout": flipped(whole, second),
 	} {
 		if err := errors.Join(os.RemoveAll(state), os.WriteFile(state, content, 0o600)); err != nil {
 			t.Fatal(err)
@@ -357,6 +359,11 @@ func TestStateIsMadeAnew(t *testing.T) {
 			os.Remove(state)
 		case "behind":
 			if err := writeSum(state); err != nil { // a good file, of before
+				t.Fatal(err)
+			}
+		case "of another layout": // as the first was noted: the file alone
+			sum := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(nil, uint64(len(content))), checksum(content))
+			if err := os.WriteFile(state+sumSuffix, sum, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
