@@ -137,8 +137,11 @@ func (r *run) unknownMember() Code {
 
 // admissionKeys are the rows that admit reads.
 func admissionKeys(msp string, creator payment.Account, tx *Transaction) []string {
-	keys := []string{keyOrganisation(msp), keyRevoked(creator)}
-	if tx.Args.Call().rules().once {
+	rules, keys := tx.Args.Call().rules(), []string{keyOrganisation(msp)}
+	if !rules.free {
+		keys = append(keys, keyRevoked(creator))
+	}
+	if rules.once {
 		keys = append(keys, keyRequest(creator, tx.Request))
 	}
 	return keys
