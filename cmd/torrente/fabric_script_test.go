@@ -73,7 +73,16 @@ func TestScriptsOnFabric(t *testing.T) {
 		}
 		network(ts, args[0])
 	}
-	p.Files = append(p.Files, filepath.Join("testdata", "fabric", "council.txt"))
+	// restart ends a network's processes and starts them with the script's clock.
+	p.Cmds["restart"] = func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) > 0 {
+			ts.Fatalf("usage: restart")
+		}
+		for _, command := range []string{"down", "up"} {
+			ts.Check(ts.Exec(tool, command, "--dir", ts.MkAbs("network"), "--source", source))
+		}
+	}
+	p.Files = append(p.Files, filepath.Join("testdata", "fabric", "council.txt"), filepath.Join("testdata", "fabric", "refund.txt"))
 	for _, name := range onFabric {
 		p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txt"))
 	}

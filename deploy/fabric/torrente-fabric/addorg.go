@@ -77,10 +77,10 @@ func (n *network) joinLate(ctx context.Context, member int) error {
 	if err := n.joinPeer(ctx, member); err != nil {
 		return err
 	}
-	if err := n.serve(ctx, member); err != nil {
+	if err := n.release().serve(ctx, member); err != nil {
 		return err
 	}
-	if err := n.approve(ctx, member); err != nil {
+	if err := n.release().approve(ctx, member); err != nil {
 		return err
 	}
 	id, err := n.ledgerID()

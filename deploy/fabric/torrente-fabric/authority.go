@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
@@ -118,14 +119,24 @@ func readPEM(path string) ([]byte, error) {
 // pair is a certificate and its key, in DER.
 type pair struct{ certificate, key []byte }
 
-// issue makes a certificate. role is what Fabric reads from the organisational
-// unit: client, peer, admin, orderer; a TLS certificate has none, and is for
-// this machine.
+// issue makes a key and a certificate of it.
 func (a *authority) issue(name, role string) (*pair, error) {
 	key, err := identity.NewKey()
 	if err != nil {
 		return nil, err
 	}
+	der, err := a.certify(name, role, &key.PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	return &pair{der, pkcs8}, err
+}
+
+// certify makes a certificate. role is what Fabric reads from the organisational
+// unit: client, peer, admin, orderer; a TLS certificate has none, and is for
+// this machine.
+func (a *authority) certify(name, role string, key crypto.PublicKey) ([]byte, error) {
 	number, err := serial()
 	if err != nil {
 		return nil, err
@@ -140,12 +151,7 @@ func (a *authority) issue(name, role string) (*pair, error) {
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 		t.DNSNames, t.IPAddresses = []string{name, "localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, t, a.root, &key.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	return &pair{der, pkcs8}, err
+	return x509.CreateCertificate(rand.Reader, t, a.root, key, a.key)
 }
 
 // writePEM writes a file, and the folders to it.

@@ -17,10 +17,15 @@ func (n *network) build(ctx context.Context, made bool) error {
 	if err := n.buildTools(ctx); err != nil {
 		return err
 	}
-	if _, err := os.Stat(n.chaincodeProgram()); made && err == nil {
+	program := n.release().program()
+	if _, err := os.Stat(program); made && err == nil {
 		return nil
 	}
-	_, err := run(ctx, filepath.Join(n.source, "cmd", "torrente-chaincode"), nil, "go", "build", "-o", n.chaincodeProgram(), ".")
+	return n.buildChaincode(ctx, program)
+}
+
+func (n *network) buildChaincode(ctx context.Context, program string) error {
+	_, err := run(ctx, filepath.Join(n.source, "cmd", "torrente-chaincode"), nil, "go", "build", "-o", program, ".")
 	return err
 }
 

@@ -1,19 +1,12 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"torrente/payment"
 	"torrente/payment/contract"
@@ -51,12 +44,13 @@ func (n *network) deploy(ctx context.Context, genesis string) error {
 	if err := n.name(id); err != nil {
 		return err
 	}
+	r := n.release()
 	for i := range n.Members {
-		if err := n.serve(ctx, i); err != nil {
+		if err := r.serve(ctx, i); err != nil {
 			return err
 		}
 	}
-	if err := n.define(ctx); err != nil {
+	if err := r.define(ctx); err != nil {
 		return err
 	}
 	if err := n.writeProfiles(id); err != nil {
@@ -81,112 +75,9 @@ func (n *network) name(id payment.LedgerID) error {
 	})
 }
 
-// serve gives a member's peer the chaincode, and starts its service.
-func (n *network) serve(ctx context.Context, member int) error {
-	if err := n.keep(func() error { return n.install(ctx, member) }, func() {}); err != nil {
-		return err
-	}
-	if err := n.startChaincode(member); err != nil {
-		return err
-	}
-	return n.chaincodeIsUp(ctx, member)
-}
-
-// chaincodeIsUp waits until a member's service listens, if it has been installed.
-func (n *network) chaincodeIsUp(ctx context.Context, member int) error {
-	if member >= len(n.Packages) || n.Packages[member] == "" {
-		return nil
-	}
-	p := n.peer(member)
-	return n.waitUntilUp(ctx, chaincodeOf(p), p.Port+chaincodePort)
-}
-
-// chaincodeOf is the name of the service of a peer's member.
-func chaincodeOf(p node) string { return "chaincode-" + strings.ToLower(p.MSP) }
-
 // ledgerID is the id of the ledger that was deployed.
 func (n *network) ledgerID() (id payment.LedgerID, err error) {
 	return id, id.UnmarshalText([]byte(n.Ledger))
-}
-
-// chaincodeAddress is where a member's chaincode service listens.
-func (n *network) chaincodeAddress(member int) string {
-	return fmt.Sprintf("127.0.0.1:%d", n.peer(member).Port+chaincodePort)
-}
-
-// install gives a member's peer its package: where the member's chaincode
-// service is, and the keys for it.
-func (n *network) install(ctx context.Context, member int) error {
-	p := n.peer(member)
-	text := map[string]string{}
-	for key, file := range map[string]string{"root_cert": "ca.crt", "client_cert": "server.crt", "client_key": "server.key"} {
-		b, err := os.ReadFile(filepath.Join(p.Dir, "tls", file))
-		if err != nil {
-			return err
-		}
-		text[key] = string(b)
-	}
-	connection, err := json.Marshal(map[string]any{
-		"address": n.chaincodeAddress(member), "dial_timeout": "10s", "tls_required": true, "client_auth_required": true,
-		"root_cert": text["root_cert"], "client_cert": text["client_cert"], "client_key": text["client_key"],
-	})
-	if err != nil {
-		return err
-	}
-	code, err := archive("connection.json", connection)
-	if err != nil {
-		return err
-	}
-	whole, err := archive("metadata.json", []byte(`{"type":"ccaas","label":"torrente_1"}`), "code.tar.gz", string(code))
-	if err != nil {
-		return err
-	}
-	path := n.path(p.Name, "chaincode.tgz")
-	if err := os.WriteFile(path, whole, 0o600); err != nil {
-		return err
-	}
-	_, err = n.asAdmin(ctx, member, "lifecycle", "chaincode", "install", path)
-	if err := unless(err, "already successfully installed"); err != nil {
-		return err
-	}
-	out, err := n.asAdmin(ctx, member, "lifecycle", "chaincode", "calculatepackageid", path)
-	n.Packages[member] = strings.TrimSpace(out)
-	return err
-}
-
-// archive makes a compressed archive of files: names and contents.
-func archive(name string, content []byte, more ...string) ([]byte, error) {
-	var out bytes.Buffer
-	packed := gzip.NewWriter(&out)
-	files := tar.NewWriter(packed)
-	add := func(name string, content []byte) error {
-		err := files.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content)), ModTime: time.Unix(0, 0)})
-		if err != nil {
-			return err
-		}
-		_, err = files.Write(content)
-		return err
-	}
-	err := add(name, content)
-	for i := 0; i+1 < len(more) && err == nil; i += 2 {
-		err = add(more[i], []byte(more[i+1]))
-	}
-	err = errors.Join(err, files.Close(), packed.Close()) // which write the end
-	return out.Bytes(), err
-}
-
-// startChaincode starts a member's service if it has been installed.
-func (n *network) startChaincode(member int) error {
-	if member >= len(n.Packages) || n.Packages[member] == "" {
-		return nil
-	}
-	p := n.peer(member)
-	tls := filepath.Join(n.organisation(p.MSP), "nodes", "chaincode", "tls")
-	return n.start(chaincodeOf(p), []int{p.Port + chaincodePort}, []string{
-		"CHAINCODE_ID=" + n.Packages[member], "CHAINCODE_SERVER_ADDRESS=" + n.chaincodeAddress(member), "TORRENTE_LEDGER=" + n.Ledger,
-		"CHAINCODE_TLS_KEY=" + filepath.Join(tls, "server.key"), "CHAINCODE_TLS_CERT=" + filepath.Join(tls, "server.crt"),
-		"CHAINCODE_CLIENT_CA_CERT=" + filepath.Join(tls, "ca.crt"), "CORE_CHAINCODE_LOGGING_SHIM=warning",
-	}, n.chaincodeProgram())
 }
 
 // ordered runs Fabric's peer command as the administrator of a member, through
@@ -204,33 +95,6 @@ func (n *network) ordered(ctx context.Context, member int, before string, args .
 		}
 		return unless(err, before)
 	})
-}
-
-// definition is what all members have to agree on. The channel's own policy is
-// the endorsement policy: a majority of the organisations.
-var definition = []string{"--channelID", channel, "--name", chaincodeName, "--version", "1", "--sequence", "1"}
-
-// approve has a member approve the chaincode's definition with its own package.
-// A peer that has joined late reads the blocks so far before it knows that it may.
-func (n *network) approve(ctx context.Context, member int) error {
-	args := append([]string{"lifecycle", "chaincode", "approveformyorg", "--package-id", n.Packages[member]}, definition...)
-	return n.ordered(ctx, member, "with unchanged content", args...)
-}
-
-// define has every member approve the chaincode, and commits it.
-func (n *network) define(ctx context.Context) error {
-	var approvals errgroup.Group
-	for i := range n.Members {
-		approvals.Go(func() error { return n.approve(ctx, i) })
-	}
-	if err := approvals.Wait(); err != nil {
-		return err
-	}
-	args := append([]string{"lifecycle", "chaincode", "commit"}, definition...)
-	for _, p := range n.peers() {
-		args = append(args, "--peerAddresses", fmt.Sprintf("127.0.0.1:%d", p.Port), "--tlsRootCertFiles", filepath.Join(p.Dir, "tls", "ca.crt"))
-	}
-	return n.ordered(ctx, 0, "but new definition must be sequence 2", args...) // when it was committed
 }
 
 // profilePath is where a member's connection profile is.

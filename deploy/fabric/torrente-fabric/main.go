@@ -35,7 +35,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.dir, "dir", "", "folder of the network")
 	f.StringVar(&o.source, "source", ".", "folder of this project's source")
 	f.StringVar(&o.genesis, "genesis", "", "the ledger's genesis document, a file")
-	f.StringVar(&o.organisation, "org", "", "the organisation to add, or whose certificate is revoked")
+	f.StringVar(&o.organisation, "org", "", "the organisation to add, or whose certificates are renewed or one is revoked")
 	f.StringVar(&o.certificate, "certificate", "", "the certificate to revoke, a PEM file")
 	f.DurationVar(&o.blockTime, "block-time", 100*time.Millisecond, "how long the orderers of a new network collect transactions for a block")
 	f.IntVar(&o.port, "port", 0, fmt.Sprintf("first of the 1000 ports of a new network (default %d)", defaultPort))
@@ -46,7 +46,8 @@ func command() *cobra.Command {
 	}{
 		"up": {"make and start the network, or start it again", up}, "down": {"stop the network; its data stays", down},
 		"status": {"say what runs", status}, "deploy": {"install the chaincode and begin the ledger", deploy},
-		"add-org": {"have one more organisation join", addOrganisation}, "revoke": {"have no peer take a client's certificate any more", revoke},
+		"add-org": {"have one more organisation join", addOrganisation}, "renew": {"make the certificates of an organisation, or of the Orderers, anew", renew},
+		"upgrade": {"put the chaincode of this source in place of the one that runs", upgrade}, "revoke": {"have no peer take a client's certificate any more", revoke},
 	} {
 		root.AddCommand(&cobra.Command{
 			Use: name, Short: c.short, Args: cobra.NoArgs,

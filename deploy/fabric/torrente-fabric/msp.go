@@ -15,8 +15,8 @@ const nodeOUs = `NodeOUs:
   OrdererOUIdentifier: {OrganizationalUnitIdentifier: orderer}
 `
 
-// organisation is the authorities of one. That of its identities is kept, so
-// that it can revoke: folder ca.
+// organisation is the authorities of one, which are kept: that of its identities
+// in folder ca, so that it can revoke, that of TLS in tlsca.
 type organisation struct {
 	dir        string
 	identities *authority
@@ -35,7 +35,16 @@ func makeOrganisation(dir, msp string) (*organisation, error) {
 		return nil, err
 	}
 	o := &organisation{dir, identities, tls}
-	return o, errors.Join(o.writeMSP(filepath.Join(dir, "msp")), identities.keep(filepath.Join(dir, "ca")))
+	return o, errors.Join(o.writeMSP(filepath.Join(dir, "msp")), identities.keep(filepath.Join(dir, "ca")), tls.keep(filepath.Join(dir, "tlsca")))
+}
+
+func openOrganisation(dir string) (*organisation, error) {
+	identities, err := openAuthority(filepath.Join(dir, "ca"))
+	if err != nil {
+		return nil, err
+	}
+	tls, err := openAuthority(filepath.Join(dir, "tlsca"))
+	return &organisation{dir, identities, tls}, err
 }
 
 func (o *organisation) writeMSP(dir string) error {

@@ -35,9 +35,13 @@ type network struct {
 	Joined  bool   `json:"joined"`            // all have joined the channel
 	Begun   bool   `json:"begun"`             // the chaincode is deployed, the ledger has begun
 	Joining string `json:"joining,omitempty"` // the member that add-org has not finished with
+	// Sequence counts the chaincodes that the channel agreed on; 0 is the first.
+	Sequence int `json:"sequence,omitempty"`
 	// Packages are the ids of the chaincode's packages, one for each member: a
-	// package holds its own peer's key for the chaincode.
+	// package holds its own peer's key for the chaincode. Next are those of the
+	// chaincode that upgrade has not finished with.
 	Packages []string `json:"packages,omitempty"`
+	Next     []string `json:"next,omitempty"`
 
 	dir    string // absolute
 	source string // absolute: the project
@@ -107,9 +111,6 @@ func (n *network) path(parts ...string) string {
 	return filepath.Join(append([]string{n.dir}, parts...)...)
 }
 
-// chaincodeProgram is this network's own: another may be made from other source.
-func (n *network) chaincodeProgram() string { return n.path("bin", "torrente-chaincode") }
-
 // tool is a program of Fabric that was built.
 func (n *network) tool(name string) string {
 	return filepath.Join(n.source, "deploy", "fabric", "bin", name)
@@ -124,7 +125,7 @@ func (n *network) organisation(msp string) string {
 const (
 	adminPort     = 3 // of an orderer
 	operations    = 4
-	chaincodePort = 8 // of a peer's chaincode service
+	chaincodePort = 8 // of a peer's chaincode service, or the one after it
 )
 
 func (n *network) orderer(i int) node {

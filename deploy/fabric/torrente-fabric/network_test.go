@@ -33,7 +33,7 @@ func TestPortsAreDistinct(t *testing.T) {
 	n := planned(t)
 	used := map[int]string{}
 	for _, one := range append(n.consenters(), n.peers()...) {
-		for _, after := range []int{0, 1, adminPort, operations, chaincodePort} {
+		for _, after := range []int{0, 1, adminPort, operations, chaincodePort, chaincodePort + 1} {
 			port := one.Port + after
 			if other, twice := used[port]; twice || port >= n.Port+1000 {
 				t.Errorf("port %d is of %s and %s", port, one.Name, other)
@@ -247,8 +247,8 @@ func TestTakenPortsAreSaid(t *testing.T) {
 
 // Networks of one source have chaincodes of their own.
 func TestChaincodesAreApart(t *testing.T) {
-	if a, b := planned(t), planned(t); a.chaincodeProgram() == b.chaincodeProgram() {
-		t.Errorf("both have %s", a.chaincodeProgram())
+	if a, b := planned(t), planned(t); a.release().program() == b.release().program() {
+		t.Errorf("both have %s", a.release().program())
 	}
 }
 

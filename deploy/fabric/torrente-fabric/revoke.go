@@ -34,7 +34,7 @@ func revoke(ctx context.Context, o *options) error {
 	case !made || !n.Joined:
 		return fmt.Errorf("%s holds no network: make one with up", n.dir)
 	case member < 0:
-		return fmt.Errorf("%.80q is no organisation of the network, which are %s: name one with --org", o.organisation, strings.Join(n.Members, ", "))
+		return n.noOrganisation(o.organisation)
 	case o.certificate == "":
 		return errors.New("name the certificate to revoke with --certificate")
 	}
@@ -55,6 +55,10 @@ func revoke(ctx context.Context, o *options) error {
 		return err
 	}
 	return n.ordered(ctx, member, "", "channel", "update", "-c", channel, "-f", update)
+}
+
+func (n *network) noOrganisation(name string) error {
+	return fmt.Errorf("%.80q is no organisation of the network, which are %s: name one with --org", name, strings.Join(n.Members, ", "))
 }
 
 // listRevoked adds a certificate to the organisation's list, which names all

@@ -82,7 +82,7 @@ func (n *network) startAll(ctx context.Context) error {
 		if err := n.startPeer(p); err != nil {
 			return err
 		}
-		if err := n.startChaincode(i); err != nil {
+		if err := n.release().start(i); err != nil {
 			return err
 		}
 	}
@@ -92,7 +92,7 @@ func (n *network) startAll(ctx context.Context) error {
 		}
 	}
 	for i := range n.Members {
-		if err := n.chaincodeIsUp(ctx, i); err != nil {
+		if err := n.release().isUp(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -155,19 +155,34 @@ func (n *network) asAdmin(ctx context.Context, member int, args ...string) (stri
 
 // hasLeader asks the orderers whether one of them leads.
 func (n *network) hasLeader() error {
-	web := &http.Client{Timeout: time.Second}
 	for _, o := range n.consenters() {
-		answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.Port+operations))
-		if err != nil {
-			continue
-		}
-		text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
-		_ = answer.Body.Close() // it was read
-		if err == nil && strings.Contains(string(text), `consensus_etcdraft_is_leader{channel="`+channel+`"} 1`) {
+		if n.measures(o, `consensus_etcdraft_is_leader{channel="`+channel+`"} 1`) {
 			return nil
 		}
 	}
 	return errors.New("the orderers have no leader")
+}
+
+// isWhole asks the orderers whether their leader hears of all of them.
+func (n *network) isWhole() error {
+	for _, o := range n.consenters() {
+		if n.measures(o, fmt.Sprintf(`consensus_etcdraft_active_nodes{channel="%s"} %d`, channel, n.Orderers)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the orderers do not find each other, see %s", n.path("log"))
+}
+
+// measures reports whether a process of Fabric tells a line among its metrics.
+func (n *network) measures(one node, line string) bool {
+	web := &http.Client{Timeout: time.Second}
+	answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", one.Port+operations))
+	if err != nil {
+		return false
+	}
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
+	_ = answer.Body.Close() // it was read
+	return err == nil && strings.Contains(string(text), line)
 }
 
 // down stops everything, one after another: peers first, then orderers, then the

@@ -3,7 +3,12 @@
 package fabric
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,6 +36,8 @@ func TestRealNetwork(t *testing.T) {
 		return
 	}
 	t.Run("a peer lies", func(t *testing.T) { lies(t, n, m) })
+	t.Run("certificates are renewed", func(t *testing.T) { renews(t, n, funded) })
+	t.Run("the chaincode is upgraded", func(t *testing.T) { upgrades(t, n, funded) })
 }
 
 func conforms(t *testing.T, n *realNetwork, m *ledgertest.Members) {
@@ -117,4 +124,84 @@ func accountOf(t testing.TB, c *Client, who *identity.Identity) *contract.Accoun
 func available(t testing.TB, c *Client, who *identity.Identity) payment.Amount {
 	t.Helper()
 	return accountOf(t, c, who).Available
+}
+
+// upgrades puts a new chaincode in place of the one that runs while all transact.
+// The command is interrupted once, when the first of the new services runs.
+func upgrades(t *testing.T, n *realNetwork, m *members) {
+	l := m.begin(t, n)
+	half := n.start(t, "upgrade")
+	ended := sync.OnceValue(func() error {
+		_ = half.Process.Kill() // it may have ended
+		return half.Wait()
+	})
+	t.Cleanup(func() { _ = ended() }) // if this fails before
+	until(t, "a new service runs", func() bool {
+		_, err := os.Stat(filepath.Join(n.dir, "pids", "chaincode-alpha-2"))
+		return err == nil
+	})
+	if err := ended(); err == nil {
+		t.Fatal("it was upgraded at once")
+	}
+	n.run(t, "upgrade")
+	l.recovers(t, "the upgrade", time.Now())
+	l.finish(t, m)
+	for _, organisation := range organisationsOfNetwork {
+		name := "chaincode-" + organisation
+		if _, err := os.Stat(filepath.Join(n.dir, "pids", name)); err == nil {
+			t.Errorf("%s still runs", name)
+		}
+		program := must[string](t)(os.Readlink(fmt.Sprintf("/proc/%d/exe", n.pid(t, name+"-2"))))
+		if filepath.Base(program) != "torrente-chaincode-2" {
+			t.Errorf("%s runs %s", name, program)
+		}
+	}
+	n.run(t, "down")
+	n.run(t, "up")
+	c := n.client(t, "alpha")
+	if r := must[ledger.Receipt](t)(c.Submit(t.Context(), transfer(t, c, m.Rich, m.Poor))); r.Code != contract.OK {
+		t.Errorf("%+v", r)
+	}
+	m.conserved(t, c)
+}
+
+// renews makes certificates anew while all transact: of the orderers, of which two
+// run at any time, and of a member.
+func renews(t *testing.T, n *realNetwork, m *members) {
+	ports := map[string]int{"orderers/nodes/orderer1": basePort, "orderers/nodes/orderer3": basePort + 40, "beta/nodes/peer": basePort + 520, "beta/nodes/chaincode": basePort + 528}
+	before := map[string][]byte{}
+	for name, port := range ports {
+		before[name] = presented(t, port)
+	}
+	l := m.begin(t, n)
+	n.run(t, "renew", "--org", "Orderers")
+	n.run(t, "renew", "--org", "Beta")
+	l.recovers(t, "the renewal", time.Now())
+	l.finish(t, m)
+	for name, port := range ports {
+		kept := must[[]byte](t)(os.ReadFile(filepath.Join(n.dir, "organisations", name, "tls", "server.crt")))
+		if block, _ := pem.Decode(kept); bytes.Equal(before[name], presented(t, port)) || !bytes.Equal(block.Bytes, presented(t, port)) {
+			t.Errorf("%s presents a certificate of before", name)
+		}
+	}
+	if err := n.try("renew", "--org", "Omega"); err == nil {
+		t.Error("what is no organisation was renewed")
+	}
+}
+
+// presented is the certificate with which a process answers at a port.
+func presented(t *testing.T, port int) (der []byte) {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true, VerifyPeerCertificate: func(chain [][]byte, _ [][]*x509.Certificate) error {
+		der = chain[0]
+		return nil
+	}}
+	until(t, fmt.Sprintf("port %d answers", port), func() bool {
+		c, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), config)
+		if err == nil {
+			_ = c.Close()
+		}
+		return der != nil
+	})
+	return der
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// upgrade builds the chaincode from the source as it is now and puts it in place
+// of the one that is in force. Both run until the members have approved it and
+// the channel has agreed on it, so that no call fails meanwhile. What an earlier
+// run left unfinished is gone on with.
+func upgrade(ctx context.Context, o *options) error {
+	n, made, err := openNetwork(o)
+	switch {
+	case err != nil:
+		return err
+	case !made || !n.Begun:
+		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
+	case n.Joining != "":
+		return fmt.Errorf("%s has not joined wholly: give add-org --org %s once more, and then upgrade", n.Joining, n.Joining)
+	}
+	if err := n.buildTools(ctx); err != nil {
+		return err
+	}
+	before := n.release()
+	if err := n.retire(&release{n: n, sequence: before.sequence - 1}); err != nil { // if an earlier run did not
+		return err
+	}
+	next := &release{n, before.sequence + 1, n.Next}
+	if n.Next == nil {
+		if err := n.keep(func() error { return n.buildChaincode(ctx, next.program()) }, func() { n.Next = make([]string, len(n.Members)) }); err != nil {
+			return err
+		}
+		next.packages = n.Next
+	}
+	for i := range n.Members {
+		if err := next.serve(ctx, i); err != nil {
+			return err
+		}
+	}
+	if err := next.define(ctx); err != nil {
+		return err
+	}
+	if err := n.keep(func() error { return nil }, func() { n.Sequence, n.Packages, n.Next = next.sequence, next.packages, nil }); err != nil {
+		return err
+	}
+	return n.retire(before)
+}
+
+// retire stops the services of a release that is no longer in force.
+func (n *network) retire(r *release) error {
+	var failed error
+	for _, p := range n.peers() {
+		failed = errors.Join(failed, n.stop(r.service(p)))
+	}
+	if failed != nil {
+		return failed
+	}
+	return os.RemoveAll(r.program())
+}
