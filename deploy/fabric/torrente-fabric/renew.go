@@ -87,7 +87,7 @@ func (n *network) restart(ctx context.Context, organisation string) error {
 		if err := n.startAll(ctx); err != nil {
 			return err
 		}
-		if err := waitFor(ctx, patience, n.isWhole); err != nil {
+		if err := waitFor(ctx, patience, func() error { return n.isBack(o) }); err != nil {
 			return err
 		}
 	}

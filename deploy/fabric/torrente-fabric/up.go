@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -156,33 +157,38 @@ func (n *network) asAdmin(ctx context.Context, member int, args ...string) (stri
 // hasLeader asks the orderers whether one of them leads.
 func (n *network) hasLeader() error {
 	for _, o := range n.consenters() {
-		if n.measures(o, `consensus_etcdraft_is_leader{channel="`+channel+`"} 1`) {
+		if raft(o, "is_leader") == 1 {
 			return nil
 		}
 	}
 	return errors.New("the orderers have no leader")
 }
 
-// isWhole asks the orderers whether their leader hears of all of them.
-func (n *network) isWhole() error {
-	for _, o := range n.consenters() {
-		if n.measures(o, fmt.Sprintf(`consensus_etcdraft_active_nodes{channel="%s"} %d`, channel, n.Orderers)) {
-			return nil
-		}
+// isBack asks whether an orderer that was started has found a leader.
+func (n *network) isBack(o node) error {
+	if raft(o, "leader_changes") < 1 { // of which the first is to learn of one
+		return fmt.Errorf("%s does not find the others, see %s", o.Name, n.path("log", o.Name))
 	}
-	return fmt.Errorf("the orderers do not find each other, see %s", n.path("log"))
+	return nil
 }
 
-// measures reports whether a process of Fabric tells a line among its metrics.
-func (n *network) measures(one node, line string) bool {
+// raft reads one of an orderer's figures about its channel. It is -1 if it does
+// not tell.
+func raft(o node, figure string) int {
 	web := &http.Client{Timeout: time.Second}
-	answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", one.Port+operations))
+	answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.Port+operations))
 	if err != nil {
-		return false
+		return -1
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
 	_ = answer.Body.Close() // it was read
-	return err == nil && strings.Contains(string(text), line)
+	_, after, found := strings.Cut(string(text), "\nconsensus_etcdraft_"+figure+`{channel="`+channel+`"} `)
+	line, _, _ := strings.Cut(after, "\n")
+	value, bad := strconv.Atoi(line)
+	if err != nil || !found || bad != nil {
+		return -1
+	}
+	return value
 }
 
 // down stops everything, one after another: peers first, then orderers, then the
