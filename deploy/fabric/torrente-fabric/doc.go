@@ -7,6 +7,8 @@
 //	torrente-fabric deploy --dir DIR --genesis FILE install the chaincode, begin the ledger
 //	torrente-fabric add-org --dir DIR --org NAME    one more organisation, by vote of a majority
 //	torrente-fabric revoke --dir DIR --org NAME --certificate FILE
+//	torrente-fabric renew --dir DIR --org NAME      certificates anew, of the same keys
+//	torrente-fabric upgrade --dir DIR               the chaincode of the source as it is now
 //	torrente-fabric status --dir DIR
 //	torrente-fabric down --dir DIR                  stop; the data stays
 //
