@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/big"
@@ -70,19 +69,21 @@ func (sig Signature) Verify(key *ecdsa.PublicKey, digest [32]byte) bool {
 // ParseKey reads a SubjectPublicKeyInfo (DER) as certificates carry it. A key
 // has one encoding, or it would have two accounts. The error is ErrKey.
 func ParseKey(spki []byte) (*ecdsa.PublicKey, error) {
-	parsed, err := x509.ParsePKIXPublicKey(spki)
+	point, ok := bytes.CutPrefix(spki, beforePoint)
+	if !ok {
+		return nil, ErrKey
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrKey, err)
 	}
-	key, ok := parsed.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return nil, ErrKey
-	}
-	if again, err := x509.MarshalPKIXPublicKey(key); err != nil || !bytes.Equal(again, spki) {
-		return nil, ErrKey
-	}
 	return key, nil
 }
+
+// beforePoint is what DER has before the uncompressed point of a key on P-256
+// (RFC 5480, 2): SEQUENCE of the algorithm, ecPublicKey on secp256r1, and a BIT
+// STRING of 65 bytes.
+var beforePoint = []byte("\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00")
 
 // verifyBy checks that the key is the account's and that it signed the digest.
 func verifyBy(account Account, msp string, spki []byte, sig Signature, digest [32]byte) error {
