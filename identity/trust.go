@@ -92,9 +92,7 @@ func (t *Trust) Roots(msp string) []*x509.Certificate {
 	if o == nil {
 		return nil
 	}
-	return slices.SortedFunc(maps.Values(o.current), func(a, b *x509.Certificate) int {
-		return bytes.Compare(a.Raw, b.Raw)
-	})
+	return inOrder(o.current)
 }
 
 // RevokeKey refuses every certificate of a key, present and future, whether a
@@ -193,14 +191,20 @@ func (t *Trust) revoked(msp string, c *x509.Certificate) bool {
 	return here || everywhere || serial
 }
 
-func (o *roots) rebuild() {
-	o.currentPool, o.removedPool = x509.NewCertPool(), x509.NewCertPool()
-	for _, c := range o.current {
-		o.currentPool.AddCert(c)
+func (o *roots) rebuild() { o.currentPool, o.removedPool = poolOf(o.current), poolOf(o.removed) }
+
+// poolOf adds them in the order of their encodings: where many are alike, x509
+// gives up after so many signatures, and everybody is to come to the same answer.
+func poolOf(all map[fingerprint]*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, c := range inOrder(all) {
+		pool.AddCert(c)
 	}
-	for _, c := range o.removed {
-		o.removedPool.AddCert(c)
-	}
+	return pool
+}
+
+func inOrder(all map[fingerprint]*x509.Certificate) []*x509.Certificate {
+	return slices.SortedFunc(maps.Values(all), func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
 }
 
 // verifyAt builds the chains from the leaf to the pool. The pool is never nil:

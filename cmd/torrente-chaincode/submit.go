@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/hyperledger/fabric-chaincode-go/v2/shim"
 
+	"torrente/identity"
 	"torrente/payment"
 	"torrente/payment/admission"
 	"torrente/payment/contract"
@@ -45,30 +47,35 @@ func (c *chaincode) admit(st prefetched, one *admission.Candidate) error {
 }
 
 // trusted checks the certificate by what its organisation's roots are now. What
-// they were is asked for a certificate that is refused: its owner is told why.
+// they were is asked for one that is refused, so that its owner is told why: it
+// stays refused.
 func (c *chaincode) trusted(st prefetched, one *admission.Candidate) error {
 	msp, chain := one.Creator.MSP, one.Signed.Chain
 	roots, err := contract.TrustedRoots(st, msp)
 	if err != nil {
 		return err
 	}
-	e := evidenceOf(chain, roots)
-	if c.verified.good(e, time.Unix(int64(one.Tx.Time), 0)) {
+	e, at := evidenceOf(chain, roots), time.Unix(int64(one.Tx.Time), 0)
+	if c.verified.good(e, at) {
 		return nil
 	}
 	now, err := admission.TrustIn(msp, roots)
 	if err != nil {
 		return err
 	}
-	if one.Trusted(now) == nil {
-		c.verified.remember(e, chain, roots)
+	refused := one.Trusted(now)
+	if refused == nil {
+		c.verified.remember(e, at, chain, roots)
 		return nil
 	}
 	ever, err := admission.TrustOf(organisation{st.rows, msp})
 	if err != nil {
 		return err
 	}
-	return one.Trusted(ever)
+	if err := one.Trusted(ever); errors.Is(err, identity.ErrRootRemoved) {
+		return err
+	}
+	return refused
 }
 
 // execute applies the transaction, and writes its receipt and its event if it

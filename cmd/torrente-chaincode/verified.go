@@ -25,8 +25,35 @@ type verified struct {
 // evidence is SHA-256 of a chain of certificates and of the roots in which it ends.
 type evidence [sha256.Size]byte
 
-// life is the time in which all those certificates are valid, both ends included.
+// life is a time, both ends included, in which each of those certificates is valid,
+// or is not, as it was when the chain was verified: so the answer is the same.
 type life struct{ from, until time.Time }
+
+// within shortens a life to that part of a certificate's which at is in: before it,
+// of it, or after it. Certificates know of seconds, and so does at.
+func (l *life) within(c *x509.Certificate, at time.Time) {
+	switch {
+	case at.Before(c.NotBefore):
+		l.end(c.NotBefore.Add(-time.Second))
+	case at.After(c.NotAfter):
+		l.begin(c.NotAfter.Add(time.Second))
+	default:
+		l.begin(c.NotBefore)
+		l.end(c.NotAfter)
+	}
+}
+
+func (l *life) begin(at time.Time) {
+	if l.from.IsZero() || at.After(l.from) {
+		l.from = at
+	}
+}
+
+func (l *life) end(at time.Time) {
+	if l.until.IsZero() || at.Before(l.until) {
+		l.until = at
+	}
+}
 
 // evidenceOf hashes each certificate, in DER, with its length before it.
 func evidenceOf(chain, roots [][]byte) (e evidence) {
@@ -54,22 +81,16 @@ func (v *verified) good(e evidence, at time.Time) bool {
 	return known && !at.Before(l.from) && !at.After(l.until)
 }
 
-// remember notes a chain that was verified against these roots. It is good
-// whenever none of all these certificates is too young or too old.
-func (v *verified) remember(e evidence, chain, roots [][]byte) {
+// remember notes a chain that was verified against these roots at a time.
+func (v *verified) remember(e evidence, at time.Time, chain, roots [][]byte) {
 	var l life
 	for _, list := range [][][]byte{chain, roots} {
 		for _, der := range list {
 			c, err := x509.ParseCertificate(der)
 			if err != nil {
-				return // it was not needed: the chain is good without it
+				return // what cannot be read was not verified
 			}
-			if l.from.IsZero() || c.NotBefore.After(l.from) {
-				l.from = c.NotBefore
-			}
-			if l.until.IsZero() || c.NotAfter.Before(l.until) {
-				l.until = c.NotAfter
-			}
+			l.within(c, at)
 		}
 	}
 	v.mu.Lock()
@@ -80,7 +101,7 @@ func (v *verified) remember(e evidence, chain, roots [][]byte) {
 // keep adds to the recent ones, and forgets those before them when these are many.
 // The lock is held.
 func (v *verified) keep(e evidence, l life) {
-	if v.recent == nil || len(v.recent) >= maxVerified {
+	if _, again := v.recent[e]; !again && (v.recent == nil || len(v.recent) >= maxVerified) {
 		v.recent, v.before = map[evidence]life{}, v.recent
 	}
 	v.recent[e] = l

@@ -1,8 +1,11 @@
 package contract
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"torrente/payment"
 )
@@ -34,7 +37,8 @@ func (b *Books) Conserved() bool {
 // Audit walks all rows of a State, adds them up anew, and checks conservation
 // (L1), the solvency of every intention (L2), the order of redeemed, cap and
 // links of every commitment (L3), and that more than half of the organisations
-// agreed to what passed, and to every coin minted since the beginning (L9). The errors are ErrBooks, with the row that is
+// agreed to what passed, and to every coin minted since the beginning (L9). Organisations'
+// rows must have the roots that rows of their own say. The errors are ErrBooks, with the row that is
 // wrong, and the Reader's.
 func Audit(st Reader) (Books, error) {
 	v := view{st}
@@ -48,6 +52,9 @@ func Audit(st Reader) (Books, error) {
 		return b, err
 	}
 	if err := v.auditProposals(); err != nil {
+		return b, err
+	}
+	if err := v.auditRoots(); err != nil {
 		return b, err
 	}
 	if b.Balance, err = v.sumCoins("acct/"); err != nil {
@@ -66,6 +73,38 @@ func Audit(st Reader) (Books, error) {
 		return b, fmt.Errorf("%w: %s available and %s frozen, %s minted", ErrBooks, b.Available(), b.Frozen, b.Minted)
 	}
 	return b, nil
+}
+
+// auditRoots compares the roots in each organisation's row with those that have
+// rows of their own.
+func (v view) auditRoots() error {
+	trusted := map[string][][]byte{}
+	err := v.walk("ca/", func(rest string, value []byte) error {
+		var a authority
+		if err := decodeRow("ca/"+rest, value, &a); err != nil {
+			return err
+		}
+		if msp, _, _ := strings.Cut(rest, "/"); a.trusted {
+			trusted[msp] = append(trusted[msp], a.certificate)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return v.walk("org/", func(msp string, value []byte) error {
+		var o organisation
+		if err := decodeRow("org/"+msp, value, &o); err != nil {
+			return err
+		}
+		for _, list := range [][][]byte{o.roots, trusted[msp]} {
+			slices.SortFunc(list, bytes.Compare)
+		}
+		if !slices.EqualFunc(o.roots, trusted[msp], bytes.Equal) {
+			return fmt.Errorf("%w: %s has %d roots in its row, and others or %d in theirs", ErrBooks, msp, len(o.roots), len(trusted[msp]))
+		}
+		return nil
+	})
 }
 
 func (v view) auditIntentions(b *Books) error {

@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 	"strings"
 	"testing"
 
@@ -436,4 +437,60 @@ func (w *world) trusts(roots ...[]byte) {
 	if diff := cmp.Diff(roots, must[[][]byte](w.t)(TrustedRoots(w.state.memory, "Org1MSP"))); diff != "" {
 		w.t.Fatal(diff)
 	}
+}
+
+// What a call reads for sure: each row costs a ledger on other machines. Of whom a
+// call may be though it is revoked, that is not asked.
+func TestReads(t *testing.T) {
+	w := newWorld(t)
+	c, chain := w.opened("alice", "seller", w.declare("alice", 100), 64, 64)
+	id, seller := c.ID(), people()["seller"].Creator
+	redeem := w.transaction(redeemOf(&c, chain, 0, 5))
+	want := []string{keyOrganisation("Org1MSP"), keyCommitment(id), keyCap(id, 0), keyRedeemed(id), keyEnd(id)}
+	if diff := cmp.Diff(want, Reads(seller, redeem)); diff != "" {
+		t.Error(diff)
+	}
+	transfer := w.transaction(&Transfer{To: c.Payer, Coins: 1})
+	want = []string{keyOrganisation("Org1MSP"), keyRevoked(seller.Account()), keyRequest(seller.Account(), transfer.Request)}
+	if diff := cmp.Diff(want, Reads(seller, transfer)); diff != "" {
+		t.Error(diff)
+	}
+	for _, tx := range []*Transaction{redeem, transfer} {
+		own := tx.ID(seller.Account())
+		st := &counting{State: newCommitted(copyOf(w.state.memory)), read: map[string]bool{}}
+		if r, err := Apply(st, seller, tx); err != nil || tx == redeem && r.Code != OK {
+			t.Fatal(r, err)
+		}
+		for _, key := range Reads(seller, tx) {
+			if !st.read[key] {
+				t.Errorf("%s: %s is not read", tx.Args.Call(), key)
+			}
+		}
+		for key := range st.read {
+			if Unwritten(key, own) != (key == keyCredit(seller.Account(), own)) {
+				t.Errorf("%s: %s", tx.Args.Call(), key)
+			}
+			if tx == redeem && !slices.Contains(Reads(seller, tx), key) && !Unwritten(key, own) {
+				t.Errorf("a redeem reads %s, too", key)
+			}
+		}
+	}
+}
+
+// counting notes which rows are read.
+type counting struct {
+	State
+	read map[string]bool
+}
+
+func (c *counting) Get(key string) ([]byte, error) {
+	c.read[key] = true
+	return c.State.Get(key)
+}
+
+func (c *counting) GetMany(keys []string) ([][]byte, error) {
+	for _, key := range keys {
+		c.read[key] = true
+	}
+	return c.State.GetMany(keys)
 }

@@ -16,6 +16,14 @@ func validMSP(msp string) bool {
 	return msp != "" && len(msp) <= maxMSPBytes && !strings.ContainsFunc(msp, odd)
 }
 
+// bytesOf is how long certificates are together.
+func bytesOf(all [][]byte) (n int) {
+	for _, der := range all {
+		n += len(der)
+	}
+	return n
+}
+
 // validRoot reports whether the certificate is an authority's.
 func validRoot(der []byte) bool {
 	c, err := x509.ParseCertificate(der)
@@ -67,7 +75,7 @@ func (r *run) addRoot() Code {
 	if known && before.trusted {
 		return Already
 	}
-	if len(org.roots) == maxRoots {
+	if len(org.roots) == maxRoots || bytesOf(org.roots)+len(a.Certificate) > maxTrusted {
 		return ManyRoots
 	}
 	if !known { // it stays for good

@@ -21,7 +21,10 @@ const (
 	maxName          = 64      // bytes
 	maxOrganisations = 64
 	maxRoots         = 64 // of one organisation
-	maxMints         = 4096
+	// maxTrusted is how long they may be together, in bytes: each call of a member
+	// reads them, and each change of one writes them all.
+	maxTrusted = 16 << 10
+	maxMints   = 4096
 )
 
 // genesisTag opens a genesis document; its last character is the version.
@@ -159,6 +162,8 @@ func (o *Organisation) check() error {
 		return fmt.Errorf("%w: the organization %.80q is not 1 to %d of A-Z a-z 0-9 . - _", ErrGenesis, o.MSP, maxMSPBytes)
 	case len(o.Roots) == 0 || len(o.Roots) > maxRoots:
 		return fmt.Errorf("%w: %s has %d roots", ErrGenesis, o.MSP, len(o.Roots))
+	case bytesOf(o.Roots) > maxTrusted:
+		return fmt.Errorf("%w: the roots of %s are longer than %d bytes together", ErrGenesis, o.MSP, maxTrusted)
 	case !rising(o.Roots, func(a, b *[]byte) bool { return bytes.Compare(*a, *b) < 0 }):
 		return fmt.Errorf("%w: a root of %s comes twice, or out of order", ErrGenesis, o.MSP)
 	}

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"testing"
@@ -148,6 +149,8 @@ func TestAuditFindsTampering(t *testing.T) {
 		"a row cut off":      {keyIntention(i), in.append(nil)[:5]},
 		"minted":             {keyLedger, ledgerRow{id: w.ledger, minted: 1, organisations: 1, name: "x"}.append(nil)},
 		"no ledger":          {keyLedger, nil},
+		"another root":       {keyCA("Org1MSP", sha256.Sum256(secondRoot())), authority{true, secondRoot()}.append(nil)},
+		"no root":            {keyCA("Org1MSP", sha256.Sum256(authorityRoot())), nil},
 		"commitment changed": {keyCommitment(c.ID()), commitment{&d}.append(nil)},
 	} {
 		st := copyOf(w.state.memory)

@@ -18,7 +18,8 @@ func Reads(creator Creator, tx *Transaction) []string {
 }
 
 // Unwritten reports whether a row can be written by one transaction alone, and so
-// is not there as long as that has done nothing.
+// is not there as long as that has done nothing. Who knows that it has not, as by
+// a receipt that was read, need not read the row.
 func Unwritten(key string, id TxID) bool {
 	return strings.HasPrefix(key, "cr/") && strings.HasSuffix(key, "/"+hex.EncodeToString(id[:]))
 }

@@ -23,7 +23,7 @@ const (
 	// because a writing call reads no ranges.
 	keyOrganisations = "gen/organisations"
 	// coins u64 that were minted after the genesis; a majority of the
-	// organisations. It is a row of its own because every call reads gen/ledger.
+	// organisations. It is a row of its own because gen/ledger never changes.
 	keyMinted = "gen/minted"
 )
 

@@ -117,7 +117,7 @@ func (o *overlay) read(key string, dst rowReader) bool {
 func (o *overlay) set(key string, value []byte) {
 	before, known := o.rows[key]
 	if !known {
-		o.get(key) // every row written has been read: Fabric then notices conflicts
+		o.get(key) // every row written has been read: Fabric then notices conflicts (see Unwritten)
 		before = o.rows[key]
 	}
 	o.journal = append(o.journal, change{key, before})

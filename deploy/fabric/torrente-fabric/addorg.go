@@ -42,6 +42,8 @@ func (n *network) mayJoin(made bool, name string) error {
 	switch {
 	case !made || !n.Begun:
 		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
+	case n.Next != nil:
+		return errUpgrading
 	case n.Joining != "" && n.Joining == name:
 		return nil
 	case n.Joining != "":

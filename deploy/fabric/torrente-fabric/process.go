@@ -182,8 +182,11 @@ func (n *network) processes() ([]string, error) {
 // stop ends a process, gently at first.
 func (n *network) stop(name string) error {
 	pid, err := n.running(name)
-	if err != nil || pid == 0 {
+	if err != nil {
 		return err
+	}
+	if pid == 0 { // it may have ended by itself
+		return os.RemoveAll(n.pidFile(name))
 	}
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		if err := syscall.Kill(pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {

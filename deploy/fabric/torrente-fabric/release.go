@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,6 +23,9 @@ type release struct {
 
 // release is the one that is in force.
 func (n *network) release() *release { return &release{n, max(n.Sequence, 1), n.Packages} }
+
+// next is the one that upgrade has not finished with, if there is one.
+func (n *network) next() *release { return &release{n, max(n.Sequence, 1) + 1, n.Next} }
 
 // suffix tells a release's files and services from those of the first.
 func (r *release) suffix() string {
@@ -53,15 +57,31 @@ func (r *release) definition() []string {
 	return []string{"--channelID", channel, "--name", chaincodeName, "--version", s, "--sequence", s}
 }
 
-// serve gives a member's peer the chaincode, and starts its service.
+// serve gives a member's peer the chaincode, and starts its service. A service is
+// of one package: one that runs for another, as its peer's certificate is new, is
+// started again.
 func (r *release) serve(ctx context.Context, member int) error {
+	before := r.packages[member]
 	if err := r.n.keep(func() error { return r.install(ctx, member) }, func() {}); err != nil {
 		return err
+	}
+	if r.packages[member] != before {
+		if err := r.n.stop(r.service(r.n.peer(member))); err != nil {
+			return err
+		}
 	}
 	if err := r.start(member); err != nil {
 		return err
 	}
 	return r.isUp(ctx, member)
+}
+
+// stop stops all its services.
+func (r *release) stop() (failed error) {
+	for _, p := range r.n.peers() {
+		failed = errors.Join(failed, r.n.stop(r.service(p)))
+	}
+	return failed
 }
 
 func (r *release) installed(member int) bool {

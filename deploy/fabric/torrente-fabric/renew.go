@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 // renew makes the certificates of an organisation's processes and persons anew, of
@@ -23,38 +29,54 @@ func renew(ctx context.Context, o *options) error {
 		return n.noOrganisation(o.organisation)
 	}
 	org, err := openOrganisation(n.organisation(o.organisation))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the authorities of %s were not kept (%w): make the network anew", o.organisation, err)
+	}
 	if err != nil {
 		return err
 	}
-	names, err := os.ReadDir(filepath.Join(org.dir, "nodes"))
+	late, err := org.renew()
 	if err != nil {
 		return err
+	}
+	return n.restart(ctx, o.organisation, late)
+}
+
+// renew makes both certificates of each process and person anew. What they are for
+// is as it was. late tells that one had ended.
+func (o *organisation) renew() (late bool, err error) {
+	revoked, err := revokedBy(o.dir)
+	if err != nil {
+		return false, err
+	}
+	names, err := os.ReadDir(filepath.Join(o.dir, "nodes"))
+	if err != nil {
+		return false, err
 	}
 	for _, name := range names {
-		if err := org.renewNode(name.Name()); err != nil {
-			return err
+		dir := filepath.Join(o.dir, "nodes", name.Name())
+		for path, by := range map[string]*authority{
+			filepath.Join(dir, "msp", "signcerts", "cert.pem"): o.identities, filepath.Join(dir, "tls", "server.crt"): o.tls,
+		} {
+			before, err := readCertificate(path)
+			if err != nil {
+				return false, err
+			}
+			if by == o.identities && revoked(before) { // the key is another's, too
+				fmt.Printf("%s was revoked, and stays so: it is not renewed\n", path)
+				continue
+			}
+			if err := by.renew(path, before); err != nil {
+				return false, err
+			}
+			late = late || time.Now().After(before.NotAfter)
 		}
 	}
-	return n.restart(ctx, o.organisation)
+	return late, nil
 }
 
-// renewNode makes both certificates of a process or a person anew. What they are
-// for is as it was.
-func (o *organisation) renewNode(name string) error {
-	dir := filepath.Join(o.dir, "nodes", name)
-	return errors.Join(
-		o.identities.renew(filepath.Join(dir, "msp", "signcerts", "cert.pem")),
-		o.tls.renew(filepath.Join(dir, "tls", "server.crt")),
-	)
-}
-
-// renew puts a new certificate in the place of one. A program that reads the file
-// meanwhile finds one of the two.
-func (a *authority) renew(path string) error {
-	before, err := readCertificate(path)
-	if err != nil {
-		return err
-	}
+// renew puts a new certificate of the same key in the place of one.
+func (a *authority) renew(path string, before *x509.Certificate) error {
 	role := ""
 	if units := before.Subject.OrganizationalUnit; len(units) > 0 {
 		role = units[0]
@@ -63,33 +85,39 @@ func (a *authority) renew(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := writePEM(path+".new", "CERTIFICATE", der); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return renameio.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
 }
 
-// restart starts an organisation's processes again that run. Of orderers a majority
-// is always there.
-func (n *network) restart(ctx context.Context, organisation string) error {
+// restart starts an organisation's processes again, and what else of the network
+// does not run. Orderers are started again one after another, so that a majority is
+// there. If their certificates had ended, those that run on would not know the first
+// one: then all are, together.
+func (n *network) restart(ctx context.Context, organisation string, late bool) error {
+	if err := n.startAll(ctx); err != nil {
+		return err
+	}
+	again := n.consenters()
 	if organisation != ordererMSP {
-		member := slices.Index(n.Members, organisation)
-		p := n.peer(member)
-		if err := errors.Join(n.stop(p.Name), n.stop(n.release().service(p))); err != nil {
+		p := n.peer(slices.Index(n.Members, organisation))
+		again = []node{p, {Name: n.release().service(p)}, {Name: n.next().service(p)}}
+	}
+	together := late || organisation != ordererMSP
+	for _, one := range again {
+		if err := n.stop(one.Name); err != nil {
 			return err
 		}
-		return n.startAll(ctx)
-	}
-	for _, o := range n.consenters() {
-		if err := n.stop(o.Name); err != nil {
-			return err
+		if together {
+			continue
 		}
 		if err := n.startAll(ctx); err != nil {
 			return err
 		}
-		if err := waitFor(ctx, patience, func() error { return n.isBack(o) }); err != nil {
+		if err := waitFor(ctx, patience, func() error { return n.isBack(one) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := n.startAll(ctx); err != nil {
+		return err
+	}
+	return waitFor(ctx, patience, n.hasLeader)
 }

@@ -71,28 +71,53 @@ func (n *network) listRevoked(organisation string, c *x509.Certificate) ([]byte,
 	if err := c.CheckSignatureFrom(a.root); err != nil {
 		return nil, fmt.Errorf("the certificate of %q is not by this organisation's authority (%w): name the organisation that issued it", c.Subject.CommonName, err)
 	}
-	path := filepath.Join(organisation, "ca", "revoked.pem")
-	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(listLifetime)}
-	switch der, err := readPEM(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	before, err := listOf(organisation)
+	if err != nil {
 		return nil, err
-	default:
-		before, err := x509.ParseRevocationList(der)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		list.RevokedCertificateEntries = before.RevokedCertificateEntries
-		list.Number.Add(before.Number, big.NewInt(1))
 	}
-	if !slices.ContainsFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(c.SerialNumber) == 0 }) {
+	list := &x509.RevocationList{
+		Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(listLifetime),
+		RevokedCertificateEntries: before.RevokedCertificateEntries,
+	}
+	if before.Number != nil {
+		list.Number.Add(before.Number, list.Number)
+	}
+	if !names(list, c) {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, list, a.root, a.key)
 	if err != nil {
 		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), writePEM(path, "X509 CRL", der)
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), writePEM(listPath(organisation), "X509 CRL", der)
+}
+
+func listPath(organisation string) string { return filepath.Join(organisation, "ca", "revoked.pem") }
+
+// listOf is an organisation's list as it is; there may be none yet.
+func listOf(organisation string) (*x509.RevocationList, error) {
+	der, err := readPEM(listPath(organisation))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &x509.RevocationList{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", listPath(organisation), err)
+	}
+	return list, nil
+}
+
+func names(list *x509.RevocationList, c *x509.Certificate) bool {
+	return slices.ContainsFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool { return e.SerialNumber.Cmp(c.SerialNumber) == 0 })
+}
+
+// revokedBy tells which certificates an organisation has revoked.
+func revokedBy(organisation string) (func(*x509.Certificate) bool, error) {
+	list, err := listOf(organisation)
+	return func(c *x509.Certificate) bool { return names(list, c) }, err
 }
 
 // setRevoked puts a list in place of the one that an organisation has.

@@ -83,7 +83,7 @@ func (n *network) startAll(ctx context.Context) error {
 		if err := n.startPeer(p); err != nil {
 			return err
 		}
-		if err := n.release().start(i); err != nil {
+		if err := errors.Join(n.release().start(i), n.next().start(i)); err != nil {
 			return err
 		}
 	}
@@ -93,7 +93,7 @@ func (n *network) startAll(ctx context.Context) error {
 		}
 	}
 	for i := range n.Members {
-		if err := n.release().isUp(ctx, i); err != nil {
+		if err := errors.Join(n.release().isUp(ctx, i), n.next().isUp(ctx, i)); err != nil {
 			return err
 		}
 	}
@@ -235,6 +235,9 @@ func status(_ context.Context, o *options) error {
 	}
 	if err := n.hasLeader(); err != nil {
 		fmt.Println(err)
+	}
+	if n.Next != nil {
+		fmt.Println(errUpgrading)
 	}
 	fmt.Println("ledger", n.Ledger)
 	return nil

@@ -7,6 +7,10 @@ import (
 	"os"
 )
 
+// errUpgrading says that the members may run two chaincodes, and the channel may
+// know of either.
+var errUpgrading = errors.New("the chaincode was not upgraded wholly: give upgrade once more, and go on then")
+
 // upgrade builds the chaincode from the source as it is now and puts it in place
 // of the one that is in force. Both run until the members have approved it and
 // the channel has agreed on it, so that no call fails meanwhile. What an earlier
@@ -28,12 +32,15 @@ func upgrade(ctx context.Context, o *options) error {
 	if err := n.retire(&release{n: n, sequence: before.sequence - 1}); err != nil { // if an earlier run did not
 		return err
 	}
-	next := &release{n, before.sequence + 1, n.Next}
 	if n.Next == nil {
-		if err := n.keep(func() error { return n.buildChaincode(ctx, next.program()) }, func() { n.Next = make([]string, len(n.Members)) }); err != nil {
+		if err := n.keep(func() error { return nil }, func() { n.Next = make([]string, len(n.Members)) }); err != nil {
 			return err
 		}
-		next.packages = n.Next
+	}
+	// The program that an interrupted run has built may be of other source.
+	next := n.next()
+	if err := errors.Join(next.stop(), n.buildChaincode(ctx, next.program())); err != nil {
+		return err
 	}
 	for i := range n.Members {
 		if err := next.serve(ctx, i); err != nil {
@@ -49,14 +56,10 @@ func upgrade(ctx context.Context, o *options) error {
 	return n.retire(before)
 }
 
-// retire stops the services of a release that is no longer in force.
+// retire ends a release that is no longer in force.
 func (n *network) retire(r *release) error {
-	var failed error
-	for _, p := range n.peers() {
-		failed = errors.Join(failed, n.stop(r.service(p)))
-	}
-	if failed != nil {
-		return failed
+	if err := r.stop(); err != nil {
+		return err
 	}
 	return os.RemoveAll(r.program())
 }
