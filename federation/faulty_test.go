@@ -233,7 +233,10 @@ type endless struct {
 	next []string
 }
 
-func (e *endless) Query(context.Context, contract.Query) (a contract.Answer, err error) {
+func (e *endless) Query(ctx context.Context, q contract.Query) (a contract.Answer, err error) {
+	if q.Kind == contract.QueryLedger {
+		return e.shared.Query(ctx, q)
+	}
 	a.Next, e.next = e.next[0], append(e.next[1:], e.next[0])
 	return a, nil
 }
@@ -245,6 +248,51 @@ func TestEndlessLists(t *testing.T) {
 		p.ledger = &endless{p.books, next}
 		if err := p.refresh(t.Context()); !errors.Is(err, errEndless) {
 			t.Errorf("%v: %v", next, err)
+		}
+	}
+}
+
+// nameless answers with nothing.
+type nameless struct{ shared }
+
+func (nameless) Query(context.Context, contract.Query) (a contract.Answer, err error) { return a, nil }
+
+// A ledger that answers with nothing ends no portal.
+func TestNamelessLedger(t *testing.T) {
+	p := opened(t)
+	p.ledger = nameless{p.books}
+	for _, err := range []error{p.refresh(t.Context()), p.catchUp(t.Context())} {
+		if !errors.Is(err, errNameless) {
+			t.Error(err)
+		}
+	}
+}
+
+// A member that is told of a revocation asks for the directory at once: it must not
+// be the one of before, however late the portal itself reads the ledger.
+func TestTheDirectoryIsAsNewAsTheEvents(t *testing.T) {
+	p := opened(t)
+	p.serve(t)
+	member := p.enrolled(t, "member").Identity.Principal()
+	account := payment.AccountOf(member.MSP, member.SPKI)
+	from := p.standing().ledger.Height + 1
+	for _, call := range []contract.Arguments{&contract.Revoke{MSP: member.MSP, SPKI: member.SPKI}, &contract.Reinstate{Account: account}} {
+		// By no portal: nobody reads the lists anew.
+		r, err := p.books.Submit(t.Context(), p.signed(t, p.administrator(), call))
+		if err != nil || r.Err() != nil {
+			t.Fatal(r, err)
+		}
+		for b, err := range p.blocksFrom(t.Context(), from) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Height == r.Height {
+				break
+			}
+		}
+		revoked := slices.ContainsFunc(p.directory().Revoked, func(one contract.Revocation) bool { return one.Account == account })
+		if revoked != (call.Call() == contract.CallRevoke) {
+			t.Errorf("after %s: %v", call.Call(), revoked)
 		}
 	}
 }

@@ -140,8 +140,18 @@ func (f *feed) readOld(ctx context.Context, next, until uint64, read func(contex
 // blocksFrom is the ledger's Events for a member. The embedded ledger has as many
 // readers as there are; one that is elsewhere has one, which is this portal.
 func (f *Federation) blocksFrom(ctx context.Context, height uint64) iter.Seq2[ledger.Block, error] {
+	all := f.feed.from(ctx, height, f.ledger.Events)
 	if f.books != nil {
-		return f.books.Events(ctx, height)
+		all = f.books.Events(ctx, height)
 	}
-	return f.feed.from(ctx, height, f.ledger.Events)
+	return func(yield func(ledger.Block, error) bool) {
+		for b, err := range all {
+			if err == nil {
+				err = f.upTo(ctx, b)
+			}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
 }

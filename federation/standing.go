@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"torrente/identity"
 	"torrente/payment"
 	"torrente/payment/contract"
+	"torrente/payment/ledger"
 	"torrente/payment/ledger/remote"
 )
 
@@ -18,7 +20,7 @@ type standing struct {
 	creators    *identity.Trust // trust, and the revoked
 	authorities []contract.Root
 	revoked     []contract.Revocation
-	ledger      contract.LedgerInfo
+	ledger      contract.LedgerInfo   // as of a moment before the lists were read
 	own         []*identity.Authority // trusted ones of the portal, oldest first; never empty
 }
 
@@ -31,7 +33,14 @@ func (f *Federation) refresh(ctx context.Context) error {
 	f.refreshing.Lock()
 	defer f.refreshing.Unlock()
 	s := new(standing)
-	var err error
+	answer, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
+	switch {
+	case err != nil:
+		return err
+	case answer.Ledger == nil: // it may be another's
+		return errNameless
+	}
+	s.ledger = *answer.Ledger
 	if s.authorities, err = pages(ctx, f, contract.QueryRoots, func(a contract.Answer) []contract.Root { return a.Roots }); err != nil {
 		return err
 	}
@@ -44,11 +53,6 @@ func (f *Federation) refresh(ctx context.Context) error {
 	if s.creators, err = remote.TrustOf(s.authorities, nil); err != nil {
 		return err
 	}
-	answer, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
-	if err != nil {
-		return err
-	}
-	s.ledger = *answer.Ledger
 	if err := f.keepHostRoots(s); err != nil {
 		return err
 	}
@@ -65,6 +69,19 @@ func (f *Federation) refresh(ctx context.Context) error {
 	f.current = s
 	f.tls = nil // its root may be another
 	return nil
+}
+
+// upTo reads the lists anew if a block has changed them since. Who is told of the
+// block asks for the directory at once, and once: it must not be of before.
+func (f *Federation) upTo(ctx context.Context, b ledger.Block) error {
+	if !slices.ContainsFunc(b.Events, changesLists) || f.standing().ledger.Height >= b.Height {
+		return nil
+	}
+	return f.refresh(ctx)
+}
+
+func changesLists(e payment.LedgerEvent) bool {
+	return e.Kind == payment.EventRevoked || e.Kind == payment.EventReinstated || e.Kind == payment.EventRoots || e.Kind == payment.EventPrice
 }
 
 // trusts reports whether the authority's root is one of the ledger's.
@@ -89,6 +106,8 @@ func (s *standing) isRevoked(account payment.Account) bool {
 
 // maxRows is how much of a list is read of a ledger, which may be another's.
 const maxRows = 1 << 20
+
+var errNameless = errors.New("the ledger does not say which it is: ask its operator")
 
 var errEndless = errors.New("its list has no end: ask the operator of the ledger")
 

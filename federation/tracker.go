@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -129,6 +128,9 @@ func (f *Federation) catchUp(ctx context.Context) error {
 	if err != nil {
 		return whyEnded(ctx, err)
 	}
+	if a.Ledger == nil {
+		return errNameless
+	}
 	height := a.Ledger.Height
 	if f.sold.reached() >= height {
 		return nil
@@ -202,21 +204,10 @@ func passing(err error) bool {
 // note takes in a block. The torrents come last: they say up to which block all
 // is known, so that what failed is done when the block comes again.
 func (f *Federation) note(ctx context.Context, b ledger.Block) error {
-	if err := f.noteStanding(ctx, b); err != nil {
+	if err := f.upTo(ctx, b); err != nil {
 		return err
 	}
 	return f.noteTorrents(ctx, b)
-}
-
-// noteStanding follows what other portals changed, if the ledger is elsewhere:
-// what goes through this one is known at once.
-func (f *Federation) noteStanding(ctx context.Context, b ledger.Block) error {
-	if f.books == nil && slices.ContainsFunc(b.Events, func(e payment.LedgerEvent) bool {
-		return e.Kind == payment.EventRevoked || e.Kind == payment.EventReinstated || e.Kind == payment.EventRoots || e.Kind == payment.EventPrice
-	}) {
-		return f.refresh(ctx)
-	}
-	return nil
 }
 
 func (f *Federation) noteTorrents(ctx context.Context, b ledger.Block) error {
