@@ -25,17 +25,7 @@ func appendOpen(b []byte, o *Open) []byte {
 }
 
 func readOpen(in *cryptobyte.String, o *Open) bool {
-	var c commitment
-	var layout []byte
-	if !in.ReadBytes(&layout, payment.CommitmentBytes) {
-		return false
-	}
-	s := cryptobyte.String(layout)
-	if !c.read(&s) || !in.ReadUint32(&o.Cap) {
-		return false
-	}
-	o.Commitment = *c.Commitment
-	return true
+	return readCommitment(in, &o.Commitment) && in.ReadUint32(&o.Cap)
 }
 
 func (a *Declare) append(b []byte) []byte {

@@ -145,7 +145,7 @@ func TestKeysCannotCollide(t *testing.T) {
 	var z [32]byte
 	c := &payment.Commitment{}
 	keys := []string{
-		keyLedger, keyPriceNow, keyCommitment(z), keyCap(z, 0), keyRedeemed(z), keyEnd(z), keyIntention(z),
+		keyLedger, keyPriceNow, keyCommitment(z), keyCap(z, 1), keyRedeemed(z), keyIntention(z),
 		keyCredit(z, z), keyAccount(z), keyTorrent(z), keyRoot(z, z), keySlot(c), keyDelegate(z),
 		keyRequest(z, payment.RequestID{}), keyPrice(0), keyRevoked(z), keyOrganisation("x"), keyPile("x"), keyCA("x", z),
 		hexed2(byPayer, z, z), hexed2(byIntention, z, z), hexed2(byReceiver, z, z),
@@ -177,7 +177,7 @@ func TestIndexesAndWorkAreBounded(t *testing.T) {
 	}
 	r := &run{overlay: newOverlay(memory{}), hashes: MaxHashes - 5}
 	last, _ := chain.Link(6)
-	com := &commitment{&c}
+	com := &commitment{Commitment: &c, cap: 1}
 	if code := r.checkLink(com, c.Start(), payment.Claim{Index: 6, Link: last}); code != TooMuchWork {
 		t.Errorf("six hashes of five left: %v", code)
 	}

@@ -32,8 +32,7 @@ func (r *run) checkOpens(opens []Open) Code {
 	for i := range opens {
 		c := &opens[i].Commitment
 		id := c.ID()
-		keys = append(keys, keyIntention(c.Intention), keyCommitment(id), keyCap(id, firstCap),
-			keyRoot(c.Payer, c.Root), keySlot(c),
+		keys = append(keys, keyIntention(c.Intention), keyCommitment(id), keyRoot(c.Payer, c.Root), keySlot(c),
 			hexed2(byIntention, c.Intention, id), hexed2(byReceiver, c.Receiver, id))
 	}
 	r.load(keys...)
@@ -45,13 +44,14 @@ func (r *run) checkOpens(opens []Open) Code {
 func (r *run) open(o *Open) Code {
 	c := &o.Commitment
 	id := c.ID()
+	var before commitment
 	switch {
 	case c.Ledger != r.tx.Ledger:
 		return OtherLedger
 	case c.Payer != r.creator:
 		return NotPayer
-	case r.has(keyCommitment(id)):
-		return r.sameCap(id, firstCap, o.Cap)
+	case r.read(keyCommitment(id), &before):
+		return sameCap(before.cap, o.Cap)
 	}
 	var i intention
 	if code := r.ownIntention(c.Intention, &i); code != OK {
@@ -63,8 +63,7 @@ func (r *run) open(o *Open) Code {
 	i.reserved += uint64(o.Cap)
 	i.open++
 	r.put(keyIntention(c.Intention), &i)
-	r.put(keyCommitment(id), commitment{c})
-	r.put(keyCap(id, firstCap), units(o.Cap))
+	r.put(keyCommitment(id), commitment{Commitment: c, cap: o.Cap})
 	r.put(keyRoot(c.Payer, c.Root), digest(id))
 	r.put(keySlot(c), digest(id))
 	r.put(hexed2(byIntention, c.Intention, id), present{})
@@ -103,12 +102,20 @@ func (r *run) checkOpen(o *Open, i *intention) Code {
 }
 
 // sameCap answers a call that was made before.
-func (r *run) sameCap(id payment.CommitmentID, k uint8, want uint32) Code {
-	var before units
-	if r.read(keyCap(id, k), &before) && uint32(before) == want {
+func sameCap(before, want uint32) Code {
+	if before == want {
 		return Already
 	}
 	return Conflict
+}
+
+// cap reads a commitment's cap number k.
+func (r *run) cap(c *commitment, id payment.CommitmentID, k uint8) (limit uint32, known bool) {
+	if k == firstCap {
+		return c.cap, true
+	}
+	known = r.read(keyCap(id, k), (*units)(&limit))
+	return limit, known
 }
 
 func (r *run) topUpMany() Code {
@@ -118,8 +125,10 @@ func (r *run) topUpMany() Code {
 	}
 	var keys []string
 	for _, t := range a.TopUps {
-		keys = append(keys, keyCommitment(t.Commitment), keyCap(t.Commitment, t.K),
-			keyCap(t.Commitment, t.K-1), keyEnd(t.Commitment))
+		keys = append(keys, keyCommitment(t.Commitment), keyCap(t.Commitment, t.K))
+		if t.K-1 > firstCap {
+			keys = append(keys, keyCap(t.Commitment, t.K-1))
+		}
 	}
 	r.load(keys...)
 	return r.each(len(a.TopUps), func(i int) Code { return r.topUp(&a.TopUps[i]) })
@@ -129,24 +138,26 @@ func (r *run) topUpMany() Code {
 // that names an older one is not disturbed.
 func (r *run) topUp(t *TopUp) Code {
 	var c commitment
-	var before units
 	if !r.read(keyCommitment(t.Commitment), &c) {
 		return NoCommitment
 	}
-	switch {
-	case c.Payer != r.creator:
+	if c.Payer != r.creator {
 		return NotPayer
-	case r.has(keyCap(t.Commitment, t.K)):
-		return r.sameCap(t.Commitment, t.K, t.Cap)
-	case !r.read(keyCap(t.Commitment, t.K-1), &before) || t.Cap <= uint32(before) || t.Cap > c.Links:
+	}
+	if same, known := r.cap(&c, t.Commitment, t.K); known {
+		return sameCap(same, t.Cap)
+	}
+	before, known := r.cap(&c, t.Commitment, t.K-1)
+	switch {
+	case !known || t.Cap <= before || t.Cap > c.Links:
 		return BadCap
-	case r.has(keyEnd(t.Commitment)):
+	case c.ended():
 		return Ended
 	case r.tx.Time >= c.Expiry:
 		return Expired
 	}
 	var i intention
-	more := uint64(t.Cap - uint32(before))
+	more := uint64(t.Cap - before)
 	switch code := r.ownIntention(c.Intention, &i); {
 	case code != OK:
 		return code

@@ -133,9 +133,10 @@ func TestAuditFindsTampering(t *testing.T) {
 		"redeemed over cap":  {keyRedeemed(c.ID()), claim{Index: 21}.append(nil)},
 		"redeemed over end":  {keyRedeemed(d.ID()), claim{Index: 6}.append(nil)},
 		"a higher cap":       {keyCap(c.ID(), 1), units(30).append(nil)},
-		"a cap over all":     {keyCap(c.ID(), 0), units(65).append(nil)},
-		"another end":        {keyEnd(d.ID()), end{endReleased, 6}.append(nil)},
-		"settled":            {keyEnd(d.ID()), end{endSettled, 5}.append(nil)},
+		"a cap over all":     {keyCap(c.ID(), 1), units(65).append(nil)},
+		"another end":        {keyCommitment(d.ID()), commitment{&d, 20, endReleased, 6}.append(nil)},
+		"not at its end":     {keyCommitment(d.ID()), commitment{&d, 20, endNone, 0}.append(nil)},
+		"settled":            {keyCommitment(d.ID()), commitment{&d, 20, endSettled, 5}.append(nil)},
 		"reserved":           {keyIntention(i), changed(func(i *intention) { i.reserved++ })},
 		"open":               {keyIntention(i), changed(func(i *intention) { i.open++ })},
 		"funds":              {keyIntention(i), changed(func(i *intention) { i.funds += 10 })},
@@ -151,7 +152,7 @@ func TestAuditFindsTampering(t *testing.T) {
 		"no ledger":          {keyLedger, nil},
 		"another root":       {keyCA("Org1MSP", sha256.Sum256(secondRoot())), authority{true, secondRoot()}.append(nil)},
 		"no root":            {keyCA("Org1MSP", sha256.Sum256(authorityRoot())), nil},
-		"commitment changed": {keyCommitment(c.ID()), commitment{&d}.append(nil)},
+		"commitment changed": {keyCommitment(c.ID()), commitment{&d, 20, endNone, 0}.append(nil)},
 	} {
 		st := copyOf(w.state.memory)
 		if row.Value == nil {

@@ -14,14 +14,16 @@ func (r *run) redeemMany() Code {
 // redeemKeys are the rows that redeems read, each in one go with the others.
 func redeemKeys(a *RedeemMany) (keys []string) {
 	for _, d := range a.Redeems {
-		keys = append(keys, keyCommitment(d.Commitment), keyCap(d.Commitment, d.K),
-			keyRedeemed(d.Commitment), keyEnd(d.Commitment))
+		keys = append(keys, keyCommitment(d.Commitment), keyRedeemed(d.Commitment))
+		if d.K > firstCap {
+			keys = append(keys, keyCap(d.Commitment, d.K))
+		}
 	}
 	return keys
 }
 
 // redeem pays the receiver for the units between the last redeemed link and
-// this one. It reads commitment, one cap, what was redeemed and the end, and
+// this one. It reads the commitment, one cap and what was redeemed, and
 // writes rows of the receiver alone: the coins were reserved by the payer, so
 // the intention is not touched.
 func (r *run) redeem(d *Redeem) Code {
@@ -35,7 +37,7 @@ func (r *run) redeem(d *Redeem) Code {
 	if r.tx.Time >= c.Expiry {
 		return Expired
 	}
-	if code := r.checkCap(d); code != OK {
+	if code := r.checkCap(&c, d); code != OK {
 		return code
 	}
 	before := claim(c.Start())
@@ -75,13 +77,9 @@ func (r *run) mayRedeem(receiver payment.Account) bool {
 
 // checkCap refuses an index beyond the cap that the call names, or beyond the
 // final index of a close.
-func (r *run) checkCap(d *Redeem) Code {
-	var limit units
-	var e end
-	if !r.read(keyCap(d.Commitment, d.K), &limit) || d.Index > uint32(limit) {
-		return OverCap
-	}
-	if r.read(keyEnd(d.Commitment), &e) && d.Index > e.final {
+func (r *run) checkCap(c *commitment, d *Redeem) Code {
+	limit, known := r.cap(c, d.Commitment, d.K)
+	if !known || d.Index > limit || c.ended() && d.Index > c.final {
 		return OverCap
 	}
 	return OK

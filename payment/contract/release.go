@@ -17,7 +17,11 @@ func (r *run) releaseMany() Code {
 
 // keysOfEnd names what Release and Refund read of a commitment.
 func keysOfEnd(id payment.CommitmentID, k uint8) []string {
-	return []string{keyCommitment(id), keyCap(id, k), keyCap(id, k+1), keyRedeemed(id), keyEnd(id)}
+	keys := []string{keyCommitment(id), keyCap(id, k+1), keyRedeemed(id)}
+	if k > firstCap {
+		keys = append(keys, keyCap(id, k))
+	}
+	return keys
 }
 
 // release files a receiver's signed close. Only the payer calls it, whose rows
@@ -31,14 +35,13 @@ func (r *run) release(l *Release) Code {
 	if l.Close.Ledger != r.tx.Ledger || l.Close.Verify(c.Receiver) != nil {
 		return BadClose
 	}
-	var e end
-	if r.read(keyEnd(id), &e) {
-		if e.final == l.Close.Final {
+	if c.ended() {
+		if c.final == l.Close.Final {
 			return Already
 		}
 		return Ended
 	}
-	limit, code := r.lastCap(id, l.K)
+	limit, code := r.lastCap(&c, id, l.K)
 	if code != OK {
 		return code
 	}
@@ -74,21 +77,19 @@ func (r *run) refund() Code {
 func (r *run) settle(s *Settle) Code {
 	id := s.Commitment
 	var c commitment
-	var e end
 	if code := r.ownCommitment(id, &c); code != OK {
 		return code
 	}
-	ended := r.read(keyEnd(id), &e)
-	if ended && e.kind == endSettled {
+	if c.end == endSettled {
 		return Already
 	}
 	if r.tx.Time < c.Expiry+refundAfter {
 		return TooEarly
 	}
-	reserved := e.final
-	if !ended {
+	reserved := c.final
+	if !c.ended() {
 		var code Code
-		if reserved, code = r.lastCap(id, s.K); code != OK {
+		if reserved, code = r.lastCap(&c, id, s.K); code != OK {
 			return code
 		}
 	}
@@ -103,7 +104,7 @@ func (r *run) settle(s *Settle) Code {
 	return OK
 }
 
-// endCommitment writes its end and frees the units between final and what was
+// endCommitment writes how it ended and frees the units between final and what was
 // reserved. A release at exactly what was redeemed settles it: nothing is left
 // to redeem.
 func (r *run) endCommitment(c *commitment, id payment.CommitmentID, kind uint8, reserved, final uint32) {
@@ -117,7 +118,8 @@ func (r *run) endCommitment(c *commitment, id payment.CommitmentID, kind uint8, 
 	if final == r.redeemed(id).Index {
 		kind = endSettled
 	}
-	r.put(keyEnd(id), end{kind, final})
+	c.end, c.final = kind, final
+	r.put(keyCommitment(id), c)
 	i.reserved -= uint64(reserved - final)
 	if kind == endSettled {
 		i.open--
@@ -139,12 +141,12 @@ func (r *run) ownCommitment(id payment.CommitmentID, c *commitment) Code {
 
 // lastCap returns cap number k, if there is none after it. The payer names it:
 // a writing call reads no ranges.
-func (r *run) lastCap(id payment.CommitmentID, k uint8) (uint32, Code) {
-	var limit units
-	if !r.read(keyCap(id, k), &limit) || r.has(keyCap(id, k+1)) {
+func (r *run) lastCap(c *commitment, id payment.CommitmentID, k uint8) (uint32, Code) {
+	limit, known := r.cap(c, id, k)
+	if !known || r.has(keyCap(id, k+1)) {
 		return 0, BadCap
 	}
-	return uint32(limit), OK
+	return limit, OK
 }
 
 func (r *run) redeemed(id payment.CommitmentID) claim {

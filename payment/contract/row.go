@@ -15,6 +15,10 @@ import (
 // ErrDamaged means that a row is not as this package writes it.
 var ErrDamaged = errors.New("the ledger's state is damaged: rebuild it from the block log")
 
+// Layout is counted up whenever rows are written in another way than before: whoever
+// has rows of before makes them anew from the transactions.
+const Layout = 3
+
 // The keys of rows; hex is lower case. Beside each: its value, and who writes it.
 const (
 	keyLedger   = "gen/ledger" // ledger 32 | minted u64 | organisations u16 | name; genesis
@@ -31,19 +35,19 @@ func hexed(prefix string, id [32]byte) string { return prefix + hex.EncodeToStri
 
 func hexed2(prefix string, a, b [32]byte) string { return hexed(hexed(prefix, a)+"/", b) }
 
-// com/<id>: the commitment's 256 bytes; the payer, once.
+// com/<id>: see commitment; the payer, by Open and when it ends. All that a redeem
+// needs of a commitment whose cap was never raised is in this row: with the ledger on
+// other machines each row costs.
 func keyCommitment(c payment.CommitmentID) string { return hexed("com/", c) }
 
-// cap/<id>/<k>: u32; the payer, once for each k below 64, rising.
+// cap/<id>/<k>: u32; the payer, once for each k from 1 to 63, rising. Number 0 is in
+// the commitment's row.
 func keyCap(c payment.CommitmentID, k uint8) string {
 	return hexed("cap/", c) + "/" + hex.EncodeToString([]byte{k})
 }
 
 // red/<id>: index u32 | link 32; the receiver or its delegate.
 func keyRedeemed(c payment.CommitmentID) string { return hexed("red/", c) }
-
-// end/<id>: kind u8 | final u32; the payer, by Release and Refund.
-func keyEnd(c payment.CommitmentID) string { return hexed("end/", c) }
 
 // int/<id>: see intention; the payer.
 func keyIntention(i payment.IntentionID) string { return hexed("int/", i) }
@@ -160,37 +164,51 @@ func (c *claim) read(in *cryptobyte.String) bool {
 	return in.ReadUint32(&c.Index) && in.CopyBytes(c.Link[:])
 }
 
-type commitment struct{ *payment.Commitment }
+// commitment is what the payer has said of one:
+//
+//	commitment 256 | cap u32 | end u8 | final u32
+//
+// The cap is number 0, and final is 0 until it ends.
+type commitment struct {
+	*payment.Commitment
+	cap   uint32
+	end   uint8
+	final uint32 // what may be redeemed, once it has ended
+}
 
-func (c commitment) append(b []byte) []byte { return c.Append(b) }
+// How a commitment ends.
+const (
+	endNone     = 0
+	endReleased = 1 // by a signed close: redeemable up to final until expiry
+	endSettled  = 2 // final is what was redeemed: nothing is owed any more
+)
+
+func (c *commitment) ended() bool { return c.end != endNone }
+
+func (c commitment) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint32(c.Append(b), c.cap)
+	return binary.BigEndian.AppendUint32(append(b, c.end), c.final)
+}
 
 func (c *commitment) read(in *cryptobyte.String) bool {
+	var parsed payment.Commitment
+	ok := readCommitment(in, &parsed) && in.ReadUint32(&c.cap) && c.cap > 0 && c.cap <= parsed.Links &&
+		in.ReadUint8(&c.end) && c.end <= endSettled && in.ReadUint32(&c.final)
+	c.Commitment = &parsed
+	return ok && (c.ended() || c.final == 0)
+}
+
+// readCommitment reads the bytes that are hashed to a commitment's id.
+func readCommitment(in *cryptobyte.String, c *payment.Commitment) bool {
 	var layout []byte
 	if !in.ReadBytes(&layout, payment.CommitmentBytes) {
 		return false
 	}
 	parsed, err := payment.ParseCommitment(layout)
-	c.Commitment = parsed
+	if err == nil {
+		*c = *parsed
+	}
 	return err == nil
-}
-
-// How a commitment ends.
-const (
-	endReleased = 1 // by a signed close: redeemable up to final until expiry
-	endSettled  = 2 // final is what was redeemed: nothing is owed any more
-)
-
-type end struct {
-	kind  uint8
-	final uint32
-}
-
-func (e end) append(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(append(b, e.kind), e.final)
-}
-
-func (e *end) read(in *cryptobyte.String) bool {
-	return in.ReadUint8(&e.kind) && (e.kind == endReleased || e.kind == endSettled) && in.ReadUint32(&e.final)
 }
 
 // intention is coins that a payer froze for one torrent:

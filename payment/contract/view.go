@@ -132,32 +132,27 @@ func (v view) redeemedUnits(id payment.IntentionID) (units uint64, err error) {
 func (v view) commitmentInfo(id payment.CommitmentID) (*CommitmentInfo, error) {
 	var c commitment
 	var done claim
-	var e end
 	if ok, err := v.read(keyCommitment(id), &c); err != nil || !ok {
 		return nil, err
 	}
 	if _, err := v.read(keyRedeemed(id), &done); err != nil {
 		return nil, err
 	}
-	if _, err := v.read(keyEnd(id), &e); err != nil {
-		return nil, err
-	}
-	k, limit, err := v.lastCap(id)
+	k, limit, err := v.lastCap(id, c.cap)
 	return &CommitmentInfo{
 		ID: id, Commitment: hex.EncodeToString(c.Append(nil)), K: k, Cap: limit,
 		Redeemed: done.Index, Link: done.Link,
-		Released: e.kind == endReleased, Settled: e.kind == endSettled, Final: e.final,
+		Released: c.end == endReleased, Settled: c.end == endSettled, Final: c.final,
 	}, err
 }
 
 // lastCap returns the last cap of a commitment and its number.
-func (v view) lastCap(id payment.CommitmentID) (k uint8, limit uint32, err error) {
-	prefix := hexed("cap/", id) + "/"
-	rows, err := v.st.Range(prefix, "", MaxCaps)
+func (v view) lastCap(id payment.CommitmentID, first uint32) (k uint8, limit uint32, err error) {
+	rows, err := v.st.Range(hexed("cap/", id)+"/", "", MaxCaps-1)
 	if err != nil || len(rows) == 0 {
-		return 0, 0, err
+		return firstCap, first, err
 	}
 	last := rows[len(rows)-1]
 	err = decodeRow(last.Key, last.Value, (*units)(&limit))
-	return uint8(len(rows) - 1), limit, err
+	return uint8(len(rows)), limit, err
 }

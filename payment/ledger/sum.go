@@ -9,16 +9,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"torrente/payment/contract"
 )
 
 // sumSuffix names the file that says what the file of rows looks like: its
-// length u64 | CRC-32C u32, of the layout and the file. It need not be synced: one that is lost or older
-// than the rows only means that they are made anew.
+// length u64 | CRC-32C u32, of contract.Layout and the file. It need not be synced: one
+// that is lost or older than the rows only means that they are made anew.
 const sumSuffix = ".sum"
-
-// layout is counted up whenever payment/contract writes its rows in another way:
-// those that are there are made anew then.
-const layout = 2
 
 func sumOf(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -26,7 +24,7 @@ func sumOf(path string) ([]byte, error) {
 		return nil, err
 	}
 	h := crc32.New(castagnoli)
-	h.Write([]byte{layout}) // which never fails
+	h.Write([]byte{contract.Layout}) // which never fails
 	n, err := io.CopyBuffer(h, f, make([]byte, 1<<20))
 	if err := errors.Join(err, f.Close()); err != nil {
 		return nil, err
