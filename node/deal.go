@@ -16,7 +16,9 @@ import (
 
 const (
 	// firstCap is how many units the first cap of a stranger is, at most; all who
-	// never delivered anything together get a twentieth of what is frozen.
+	// never delivered anything together get a twentieth of what is frozen. If none of
+	// them has any, the first gets half of that, if it is more: so that it need not
+	// wait for a slow ledger to raise it, nor can keep others from the rest.
 	firstCap      = 64
 	strangerShare = 20
 	// dealLife is how long a commitment can be redeemed. One that has less
@@ -234,8 +236,11 @@ func (p *purse) first(f *frozen, account payment.Account, links, proven uint32) 
 		return uint32(most), nil
 	}
 	share := max(1, (f.units+strangerShare-1)/strangerShare)
-	if strangers >= share {
+	switch {
+	case strangers >= share:
 		return 0, errCapsPromised
+	case strangers == 0:
+		most = min(uint64(links), max(most, share/2))
 	}
 	return uint32(min(most, share-strangers)), nil
 }
@@ -267,8 +272,8 @@ func (p *purse) open(ctx context.Context, t *Torrent, torrent payment.TorrentID,
 func chainLinks(b swarm.Purchase) uint32 { return uint32(min(max(b.Units, 1), payment.MaxLinks)) }
 
 // prepare begins what a torrent's first purchase, of so many units, needs before
-// there is a seller: a chain, and the coins on the balance. It takes about as long
-// as meeting one.
+// there is a seller: a chain, and the credits that the coins come from. It takes about
+// as long as meeting one.
 func (p *purse) prepare(t *Torrent, units uint64) {
 	if units == 0 || t.Info().Pay == nil || !t.pays() || !isClosed(t.allowed) || t.opt.Consent.Coins == 0 {
 		return
@@ -278,9 +283,9 @@ func (p *purse) prepare(t *Torrent, units uint64) {
 	defer f.mu.Unlock()
 	f.links = uint32(min(units, payment.MaxLinks))
 	f.chain = p.makeChain(f.links)
-	swept := make(chan error, 1)
-	f.swept = swept
-	p.node.tasks.Go(func() { swept <- p.sweep(t.ctx) })
+	found := make(chan credits, 1)
+	f.credits = found
+	p.node.tasks.Go(func() { found <- p.credits(t.ctx) })
 }
 
 // chainFor is the chain that was begun for a purchase, or else a new one. f is

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func TestFirstCapOfWhoHasDelivered(t *testing.T) {
 	s, account := d.open(testFunds, 24*time.Hour), d.seller.account()
 	owed := uint32(0)
 	for _, c := range []struct{ owed, free, links, want uint32 }{
-		{0, 4000, 5000, firstCap},
+		{0, 4000, 5000, 100}, // a stranger: half a twentieth of what is frozen
 		{1, 4000, 5000, firstCap},
 		{firstCap, 4000, 5000, firstCap},
 		{100, 4000, 5000, 100},
@@ -92,6 +93,31 @@ func TestFirstCapOfWhoHasDelivered(t *testing.T) {
 		f.intention = d.intention // of this one: it has a cap here already
 		if got, err := n.purse.first(f, account, c.links, 1); c.owed > 0 && (err != nil || got != min(firstCap, c.links)) {
 			t.Errorf("after %d units the second cap of %d links is %d, %v", c.owed, c.links, got, err)
+		}
+	}
+}
+
+// The first stranger is promised half of what strangers get together, so that it does
+// not keep the others from the rest.
+func TestFirstCapOfStrangers(t *testing.T) {
+	d := startDealing(t)
+	n := startNode(t, d.buyer)
+	for _, c := range []struct{ units, taken, links, want uint64 }{
+		{400, 0, 400, 20},         // a twentieth
+		{2000, 0, 2000, firstCap}, // half of a twentieth is less
+		{20_000, 0, 20_000, 500},  // half of a twentieth
+		{20_000, 0, 100, 100},     // as long as the chain is
+		{20_000, 20, 20_000, firstCap},
+		{400, 20, 400, 0},
+	} {
+		f := &frozen{units: c.units, free: c.units, intention: payment.IntentionID{byte(c.taken)}}
+		if c.taken > 0 {
+			f.intention = d.intention
+			d.openUpTo(uint32(c.taken), uint32(c.taken), 24*time.Hour)
+		}
+		got, err := n.purse.first(f, d.seller.account(), uint32(c.links), 1)
+		if uint64(got) != c.want || (c.want == 0) != errors.Is(err, errCapsPromised) {
+			t.Errorf("of %d units, %d taken, a stranger's first cap is %d, %v, want %d", c.units, c.taken, got, err, c.want)
 		}
 	}
 }

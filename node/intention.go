@@ -37,9 +37,9 @@ type frozen struct {
 	coins     payment.Amount // frozen in sum
 	slots     map[payment.Account]uint32
 	// chain, of so many links, was begun for the first purchase.
-	chain <-chan made
-	links uint32
-	swept <-chan error // of the sweep that was begun for it
+	chain   <-chan made
+	links   uint32
+	credits <-chan credits // that were asked for then
 	// rose is why nothing more is declared in this run: the user agreed to a
 	// lower price.
 	rose error
@@ -148,9 +148,10 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	if err := p.plan(ctx, t, torrent, f, b.Units); err != nil {
 		return nil, err
 	}
-	chain, early := p.chainFor(f, b), f.swept != nil // a chain may take its time
-	if err := p.sweepFor(ctx, f); err != nil {
-		return nil, err
+	chain, early := p.chainFor(f, b), f.credits != nil // a chain may take its time
+	earned := p.creditsFor(ctx, f)
+	if earned.err != nil {
+		return nil, earned.err
 	}
 	o, err := p.opening(t, torrent, f, b, chain)
 	if err != nil {
@@ -159,7 +160,7 @@ func (p *purse) declare(ctx context.Context, t *Torrent, torrent payment.Torrent
 	o.Request = f.request
 	reserve := wallet.Reservation{Request: f.request, Intention: f.row(torrent), Openings: []wallet.Opening{o.Opening}}
 	receipt, err := p.submit(ctx, reserve, &contract.Declare{
-		Torrent: torrent, Units: b.Units, Margin: margin, MaxPrice: t.opt.Consent.Price, Opens: o.opens(),
+		Torrent: torrent, Units: b.Units, Margin: margin, MaxPrice: t.opt.Consent.Price, Opens: o.opens(), Credits: earned.some,
 	})
 	if _, refused := errors.AsType[contract.Code](err); err != nil && !refused {
 		return nil, err // what became of it is found out at the next try
@@ -301,30 +302,53 @@ func (p *purse) addFunds(ctx context.Context, t *Torrent, torrent payment.Torren
 	return p.refresh(ctx, f)
 }
 
-// sweepFor sweeps before a first purchase, unless that was done for it. f is
-// locked.
-func (p *purse) sweepFor(ctx context.Context, f *frozen) error {
-	begun := f.swept
-	f.swept = nil
-	if begun != nil && <-begun == nil {
-		return nil
+// credits are what was earned and given, and is not on the balance yet.
+type credits struct {
+	some []contract.TxID
+	more bool // there are others
+	err  error
+}
+
+// credits asks the ledger.
+func (p *purse) credits(ctx context.Context) (found credits) {
+	a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryCredits, Account: p.account})
+	for _, c := range a.Credits {
+		found.some = append(found.some, c.Tx)
 	}
-	return p.sweep(ctx)
+	found.more, found.err = a.Next != "", err
+	return found
+}
+
+// creditsFor finds the credits that a first purchase carries, unless that was done for
+// it. It sweeps what is more than one call takes. f is locked.
+func (p *purse) creditsFor(ctx context.Context, f *frozen) credits {
+	begun := f.credits
+	f.credits = nil
+	if begun != nil {
+		if found := <-begun; found.err == nil && !found.more {
+			return found
+		}
+	}
+	for {
+		found := p.credits(ctx)
+		if found.err != nil || !found.more {
+			return found
+		}
+		if err := p.ask(ctx, &contract.Sweep{Credits: found.some}); err != nil {
+			return credits{err: err}
+		}
+	}
 }
 
 // sweep adds what was earned and given to the balance, from which coins are
 // frozen.
 func (p *purse) sweep(ctx context.Context) error {
 	for {
-		a, err := p.ledger.Query(ctx, contract.Query{Kind: contract.QueryCredits, Account: p.account})
-		if err != nil || len(a.Credits) == 0 {
-			return err
+		found := p.credits(ctx)
+		if found.err != nil || len(found.some) == 0 {
+			return found.err
 		}
-		var s contract.Sweep
-		for _, c := range a.Credits {
-			s.Credits = append(s.Credits, c.Tx)
-		}
-		if err := p.ask(ctx, &s); err != nil {
+		if err := p.ask(ctx, &contract.Sweep{Credits: found.some}); err != nil {
 			return err
 		}
 	}

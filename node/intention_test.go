@@ -19,15 +19,23 @@ type counting struct {
 
 	mu       sync.Mutex // guards the following
 	declares int
-	lose     int // so many are lost on their way, for all that anybody knows
+	sweeps   int
+	lose     int // so many Declares are lost on their way, for all that anybody knows
 }
 
 var errLost = errors.New("the answer was lost")
 
 func (c *counting) Submit(ctx context.Context, tx *contract.Signed) (ledger.Receipt, error) {
-	if parsed, err := contract.ParseTransaction(tx.Body); err == nil && parsed.Args.Call() == contract.CallDeclare {
-		c.mu.Lock()
-		defer c.mu.Unlock()
+	parsed, err := contract.ParseTransaction(tx.Body)
+	if err != nil {
+		return ledger.Receipt{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch parsed.Args.Call() {
+	case contract.CallSweep:
+		c.sweeps++
+	case contract.CallDeclare:
 		if c.declares++; c.declares <= c.lose {
 			return ledger.Receipt{}, errLost
 		}
@@ -126,6 +134,35 @@ func TestLostDeclare(t *testing.T) {
 	}
 }
 
+// Who was given coins freezes them by one call, unless they are of more transactions
+// than one call takes.
+func TestFundsAreFrozenByOneCall(t *testing.T) {
+	for _, gifts := range []int{2, contract.MaxPage + 1} {
+		c := newClub(t, "club")
+		g := makeGoods(t, 1<<20, c.price())
+		seller := startNode(t, c.member(t, "seller"))
+		if err := seller.Register(t.Context(), g.torrent.Info.Raw); err != nil {
+			t.Fatal(err)
+		}
+		m := c.member(t, "buyer")
+		for range gifts {
+			c.fund(t, m, 500)
+		}
+		l := &counting{Ledger: c.ledger}
+		m.Ledger = l
+		n := startNode(t, m)
+		buyer := add(t, n, Options{Torrent: g.torrent, Consent: Consent{1000, clubPrice}})
+		want := swarm.Purchase{Account: seller.purse.account, Units: 64}
+		if d, err := n.purse.buy(t.Context(), buyer, want); err != nil || d == nil {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		a, err := c.ledger.Query(t.Context(), contract.Query{Kind: contract.QueryAccount, Account: m.account()})
+		if err != nil || a.Account.Unswept != 0 || l.declares != 1 || l.sweeps != gifts/contract.MaxPage {
+			t.Errorf("%d gifts: %+v, %v after %d Declare and %d Sweep", gifts, a.Account, err, l.declares, l.sweeps)
+		}
+	}
+}
+
 // Coins that came after the torrent was opened are found.
 func TestFundsThatComeLate(t *testing.T) {
 	c := newClub(t, "club")
@@ -139,7 +176,7 @@ func TestFundsThatComeLate(t *testing.T) {
 	buyer := add(t, n, Options{Torrent: g.torrent, Consent: Consent{1000, clubPrice}})
 	within(t, "opening", buyer.Opened())
 	f := n.purse.intentionOf(payment.TorrentID(g.torrent.Info.ID()))
-	eventually(t, "the early sweep", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.swept) == 1 })
+	eventually(t, "the early question", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.credits) == 1 })
 	c.fund(t, m, 1000)
 	want := swarm.Purchase{Account: seller.purse.account, Units: 64}
 	if d, err := n.purse.buy(t.Context(), buyer, want); err != nil || d == nil {

@@ -85,11 +85,44 @@ func (r *run) sweep() Code {
 		keys = append(keys, keyCredit(r.creator, id))
 	}
 	r.load(keys...)
-	code := r.each(len(a.Credits), func(i int) Code { return r.takeCredit(keys[i+1]) })
+	code := r.each(len(a.Credits), func(i int) Code { return r.sweepCredit(keys[i+1]) })
 	if code == OK {
 		r.emit(payment.LedgerEvent{Kind: payment.EventSwept, Account: r.creator, Coins: r.result.Coins})
 	}
 	return code
+}
+
+// sweepCredit adds a credit to the creator's balance, and to what the result reports.
+func (r *run) sweepCredit(key string) Code {
+	c, found := r.takeCredit(key)
+	if !found {
+		return NoCredit
+	}
+	r.moved(c)
+	return OK
+}
+
+// takeCredit adds a credit's row, if it is there, to the creator's balance.
+func (r *run) takeCredit(key string) (payment.Amount, bool) {
+	var c coins
+	if !r.read(key, &c) {
+		return 0, false
+	}
+	r.delete(key)
+	r.credit(payment.Amount(c))
+	return payment.Amount(c), true
+}
+
+// takeCredits adds to the creator's balance those of some credits that are there.
+func (r *run) takeCredits(credits []TxID) {
+	var sum payment.Amount
+	for _, id := range credits {
+		c, _ := r.takeCredit(keyCredit(r.creator, id))
+		sum += c // all coins together fit
+	}
+	if sum > 0 {
+		r.emit(payment.LedgerEvent{Kind: payment.EventSwept, Account: r.creator, Coins: sum})
+	}
 }
 
 func (r *run) setDelegate() Code {

@@ -69,13 +69,15 @@ type Open struct {
 // torrent. It makes the intention payment.IntentionOf(ledger, creator, torrent,
 // request), on which the opens it carries are registered at once. The price is
 // the ledger's, so the payer says up to which it consents: what was asked for
-// at one price is never frozen at a higher one.
+// at one price is never frozen at a higher one. The credits it names are swept
+// before, so that who was given coins need not wait for a Sweep.
 type Declare struct {
 	Torrent  payment.TorrentID
 	Units    uint64
 	Margin   uint16 // percent, 100 to 150
 	MaxPrice payment.Amount
 	Opens    []Open
+	Credits  []TxID // those that are not there were swept before
 }
 
 // AddFunds freezes more coins, at the intention's own price: that was bounded

@@ -279,6 +279,32 @@ func TestTransferAndSweep(t *testing.T) {
 	}
 }
 
+// Declare carries the credits that the coins come from: what the sum does not suffice
+// for is refused, and leaves them as they were.
+func TestDeclareCarriesCredits(t *testing.T) {
+	w := newWorld(t)
+	w.ok("alice", &Transfer{people()["bob"].Account(), 10_000})
+	credit := w.last.ID(people()["alice"].Account())
+	w.ok("bob", &Transfer{people()["alice"].Account(), 10_000}) // of the balance
+	w.refused("bob", &Declare{Torrent: w.film, Units: 100, Margin: 100, MaxPrice: price}, NoCoins)
+	w.refused("bob", &Declare{Torrent: w.film, Units: 101, Margin: 100, MaxPrice: price, Credits: []TxID{credit}}, BadUnits)
+	if a := w.account("bob"); a.Balance != 0 || a.Unswept != 10_000 {
+		t.Errorf("%+v", a)
+	}
+	got := w.call("bob", &Declare{Torrent: w.film, Units: 100, Margin: 100, MaxPrice: price, Credits: []TxID{{1}, credit}})
+	if got.Code != OK || got.Coins != 100*price {
+		t.Errorf("%+v", got)
+	}
+	if e := got.Events; len(e) != 2 || e[0].Kind != payment.EventSwept || e[0].Coins != 10_000 || e[1].Coins != 100*price {
+		t.Errorf("%+v", e)
+	}
+	w.has("bob", 10_000-100*price, 100*price)
+	if a := w.account("bob"); a.Unswept != 0 {
+		t.Errorf("%+v", a)
+	}
+	w.audit()
+}
+
 // P5: a call sent again has the effect of one; the same request with other
 // arguments is an error.
 func TestRequestsAreIdempotent(t *testing.T) {
@@ -329,7 +355,7 @@ func TestDeclareCarriesOpens(t *testing.T) {
 	i := payment.IntentionOf(w.ledger, people()["alice"].Account(), w.film, tx.Request)
 	a, chain := w.promise("alice", "seller", i, 64)
 	b, _ := w.promise("alice", "other", i, 64)
-	tx.Args = &Declare{w.film, 50, 100, price, []Open{{a, 40}, {b, 40}}}
+	tx.Args = &Declare{w.film, 50, 100, price, []Open{{a, 40}, {b, 40}}, nil}
 	got := w.apply("alice", tx)
 	if got.Code != OK || got.Coins != 500 || !cmp.Equal(got.Items, []Code{OK, NoFunds}) {
 		t.Fatalf("%+v", got)

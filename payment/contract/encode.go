@@ -32,12 +32,17 @@ func (a *Declare) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, a.Torrent[:]...), a.Units)
 	b = binary.BigEndian.AppendUint16(b, a.Margin)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.MaxPrice))
-	return appendList(b, a.Opens, appendOpen)
+	b = appendList(b, a.Opens, appendOpen)
+	if len(a.Credits) == 0 { // the list is not there: so it was before there were credits
+		return b
+	}
+	return appendList(b, a.Credits, appendTxID)
 }
 
 func (a *Declare) read(in *cryptobyte.String) bool {
 	return in.CopyBytes(a.Torrent[:]) && in.ReadUint64(&a.Units) && in.ReadUint16(&a.Margin) &&
-		in.ReadUint64((*uint64)(&a.MaxPrice)) && readList(in, &a.Opens, readOpen)
+		in.ReadUint64((*uint64)(&a.MaxPrice)) && readList(in, &a.Opens, readOpen) &&
+		(in.Empty() || readSome(in, &a.Credits, readTxID))
 }
 
 func (a *AddFunds) append(b []byte) []byte {
@@ -104,21 +109,20 @@ func readSettle(in *cryptobyte.String, s *Settle) bool {
 func (a *Refund) append(b []byte) []byte          { return appendList(b, a.Settles, appendSettle) }
 func (a *Refund) read(in *cryptobyte.String) bool { return readSome(in, &a.Settles, readSettle) }
 
-func (a *Sweep) append(b []byte) []byte {
-	return appendList(b, a.Credits, func(b []byte, id *TxID) []byte { return append(b, id[:]...) })
-}
+func appendTxID(b []byte, id *TxID) []byte { return append(b, id[:]...) }
 
-func (a *Sweep) read(in *cryptobyte.String) bool {
-	return readSome(in, &a.Credits, func(in *cryptobyte.String, id *TxID) bool { return in.CopyBytes(id[:]) })
-}
+func readTxID(in *cryptobyte.String, id *TxID) bool { return in.CopyBytes(id[:]) }
+
+func (a *Sweep) append(b []byte) []byte { return appendList(b, a.Credits, appendTxID) }
+
+func (a *Sweep) read(in *cryptobyte.String) bool { return readSome(in, &a.Credits, readTxID) }
 
 func (a *Inherit) append(b []byte) []byte {
-	return appendList(append(b, a.From[:]...), a.Credits, func(b []byte, id *TxID) []byte { return append(b, id[:]...) })
+	return appendList(append(b, a.From[:]...), a.Credits, appendTxID)
 }
 
 func (a *Inherit) read(in *cryptobyte.String) bool {
-	return in.CopyBytes(a.From[:]) &&
-		readList(in, &a.Credits, func(in *cryptobyte.String, id *TxID) bool { return in.CopyBytes(id[:]) })
+	return in.CopyBytes(a.From[:]) && readList(in, &a.Credits, readTxID)
 }
 
 func (a *Propose) append(b []byte) []byte { return appendDecision(b, a.Decision) }

@@ -47,7 +47,7 @@ func (r *run) inherit() Code {
 	balance := r.takeBalance(a.From)
 	r.credit(balance)
 	r.moved(balance)
-	code := r.each(len(a.Credits), func(i int) Code { return r.takeCredit(keys[i+2]) })
+	code := r.each(len(a.Credits), func(i int) Code { return r.sweepCredit(keys[i+2]) })
 	switch {
 	case balance > 0:
 		code = OK
@@ -58,16 +58,4 @@ func (r *run) inherit() Code {
 		r.emit(payment.LedgerEvent{Kind: payment.EventSwept, Account: r.creator, Coins: r.result.Coins})
 	}
 	return code
-}
-
-// takeCredit adds a credit's row to the creator's balance.
-func (r *run) takeCredit(key string) Code {
-	var c coins
-	if !r.read(key, &c) {
-		return NoCredit
-	}
-	r.delete(key)
-	r.credit(payment.Amount(c))
-	r.moved(payment.Amount(c))
-	return OK
 }

@@ -39,12 +39,17 @@ func (r *run) declare() Code {
 	a := r.tx.Args.(*Declare)
 	id := payment.IntentionOf(r.tx.Ledger, r.creator, a.Torrent, r.tx.Request)
 	var t torrent
+	if !distinct(a.Credits, func(id *TxID) TxID { return *id }) {
+		return Duplicate
+	}
+	r.load(declareKeys(r.creator, a)...)
 	if !r.read(keyTorrent(a.Torrent), &t) {
 		return NoTorrent
 	}
 	if code := checkAmounts(a.Units, t.units, a.Margin); code != OK {
 		return code
 	}
+	r.takeCredits(a.Credits)
 	now, price := r.priceNow()
 	if price > a.MaxPrice {
 		return PriceRose
@@ -63,6 +68,15 @@ func (r *run) declare() Code {
 	}
 	r.each(len(a.Opens), func(n int) Code { return r.open(&a.Opens[n]) })
 	return OK
+}
+
+// declareKeys are the rows that Declare reads whatever they say.
+func declareKeys(creator payment.Account, a *Declare) []string {
+	keys := []string{keyTorrent(a.Torrent), keyPriceNow, keyAccount(creator)}
+	for _, id := range a.Credits {
+		keys = append(keys, keyCredit(creator, id))
+	}
+	return keys
 }
 
 func checkAmounts(units, most uint64, margin uint16) Code {

@@ -248,7 +248,7 @@ func TestARefusedPriceOpensNothing(t *testing.T) {
 	tx := w.transaction(nil)
 	i := payment.IntentionOf(w.ledger, people()["alice"].Account(), w.film, tx.Request)
 	c, _ := w.promise("alice", "seller", i, 8)
-	tx.Args = &Declare{w.film, 10, 100, price - 1, []Open{{c, 8}}}
+	tx.Args = &Declare{w.film, 10, 100, price - 1, []Open{{c, 8}}, nil}
 	w.expect(w.apply("alice", tx), PriceRose)
 	w.has("alice", 10_000, 0)
 	w.refused("alice", &TopUpMany{[]TopUp{{c.ID(), 1, 8}}}, NoCommitment)
@@ -314,7 +314,8 @@ func TestDuplicatesInACallAreRefused(t *testing.T) {
 	w.refused("alice", &TopUpMany{[]TopUp{{c.ID(), 1, 30}, {c.ID(), 2, 40}}}, Duplicate)
 	o, _ := w.promise("alice", "other", i, 8)
 	w.refused("alice", &OpenMany{[]Open{{o, 1}, {o, 1}}}, Duplicate)
-	w.refused("bob", &Declare{w.film, 10, 100, price, []Open{{o, 1}, {o, 1}}}, Duplicate)
+	w.refused("bob", &Declare{w.film, 10, 100, price, []Open{{o, 1}, {o, 1}}, nil}, Duplicate)
+	w.refused("bob", &Declare{w.film, 10, 100, price, nil, []TxID{{1}, {1}}}, Duplicate)
 	l := Release{w.closeOf(&c, "seller", 3), 0}
 	w.refused("alice", &ReleaseMany{[]Release{l, l}}, Duplicate)
 	w.now = c.Expiry + hour

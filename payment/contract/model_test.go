@@ -255,7 +255,18 @@ func list[T any](items []T, key func(T) any, one func(T) (bool, uint64)) modelAn
 
 func (m *model) declare(who string, tx *Transaction, a *Declare) modelAnswer {
 	funds := (a.Units*m.prices[m.epoch]*uint64(a.Margin) + 99) / 100
-	if a.Torrent != m.film || a.Units == 0 || a.Units > m.units || a.Margin < 100 || a.Margin > 150 || funds > m.balance[who] || m.prices[m.epoch] > uint64(a.MaxPrice) {
+	if a.Torrent != m.film || a.Units == 0 || a.Units > m.units || a.Margin < 100 || a.Margin > 150 || m.prices[m.epoch] > uint64(a.MaxPrice) {
+		return modelAnswer{}
+	}
+	had, twice := m.balance[who], map[TxID]bool{}
+	for _, id := range a.Credits {
+		if twice[id] {
+			return modelAnswer{}
+		}
+		twice[id] = true
+		had += m.credits[who][id]
+	}
+	if funds > had {
 		return modelAnswer{}
 	}
 	roots := map[payment.Link]bool{}
@@ -264,6 +275,9 @@ func (m *model) declare(who string, tx *Transaction, a *Declare) modelAnswer {
 			return modelAnswer{}
 		}
 		roots[o.Commitment.Root] = true
+	}
+	for _, id := range a.Credits {
+		m.sweep(who, id)
 	}
 	m.balance[who] -= funds
 	id := payment.IntentionOf(m.ledger, people()[who].Account(), a.Torrent, tx.Request)

@@ -172,6 +172,7 @@ func (p *play) declareAny(t *rapid.T) {
 	a := &Declare{
 		Torrent: p.film, Units: rapid.Uint64Range(0, 101).Draw(t, "units"),
 		Margin: uint16(rapid.IntRange(99, 151).Draw(t, "margin")), MaxPrice: p.bound(t),
+		Credits: p.credits(t, who, 0),
 	}
 	if rapid.Bool().Draw(t, "with opens") && people()[who].MSP == "Org1MSP" {
 		id := payment.IntentionOf(p.ledger, people()[who].Account(), p.film, tx.Request)
@@ -255,6 +256,11 @@ func (p *play) refundAny(t *rapid.T) {
 
 func (p *play) sweepAny(t *rapid.T) {
 	who := p.who(t)
+	p.send(t, who, p.next(&Sweep{p.credits(t, who, 1)}))
+}
+
+// credits are some that somebody has, or had, or never had.
+func (p *play) credits(t *rapid.T, who string, least int) []TxID {
 	ids := []TxID{{1}}
 	for _, s := range p.history {
 		id := s.tx.ID(people()[s.who].Account())
@@ -262,7 +268,7 @@ func (p *play) sweepAny(t *rapid.T) {
 			ids = append(ids, id)
 		}
 	}
-	p.send(t, who, p.next(&Sweep{rapid.SliceOfN(rapid.SampledFrom(ids), 1, 4).Draw(t, "credits")}))
+	return rapid.SliceOfN(rapid.SampledFrom(ids), least, 4).Draw(t, "credits")
 }
 
 func (p *play) actions() map[string]func(t *rapid.T) {

@@ -11,8 +11,11 @@ import (
 func Reads(creator Creator, tx *Transaction) []string {
 	account := creator.Account()
 	keys := admissionKeys(creator.MSP, account, tx)
-	if a, ok := tx.Args.(*RedeemMany); ok {
+	switch a := tx.Args.(type) {
+	case *RedeemMany:
 		keys = append(keys, redeemKeys(a)...)
+	case *Declare:
+		keys = append(keys, declareKeys(account, a)...)
 	}
 	return keys
 }

@@ -26,7 +26,7 @@ func examples(t failer) []*Transaction {
 	var all []*Transaction
 	for i, args := range []Arguments{
 		&RegisterTorrent{Info: []byte("de")},
-		&Declare{c.Torrent, 10, 125, 11, []Open{{c, 5}}},
+		&Declare{c.Torrent, 10, 125, 11, []Open{{c, 5}}, nil},
 		&AddFunds{c.Intention, 10, 100},
 		&OpenMany{[]Open{{c, 5}}},
 		&TopUpMany{[]TopUp{{id, 1, 6}, {id, 63, 7}}},
@@ -48,6 +48,7 @@ func examples(t failer) []*Transaction {
 		&Propose{&Reassign{"Org1MSP", p["bob"].SPKI, p["other"].SPKI}},
 		&Approve{TxID{8}},
 		&Inherit{p["bob"].Account(), []TxID{{1}, {2}}},
+		&Declare{c.Torrent, 10, 125, 11, nil, []TxID{{1}, {2}}},
 	} {
 		all = append(all, &Transaction{c.Ledger, start, payment.RequestID{byte(i)}, args})
 	}
