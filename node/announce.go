@@ -17,9 +17,9 @@ func (t *Torrent) announce() {
 		return
 	}
 	s := tracker.NewSession(tracker.SessionConfig{
-		Client: t.node.cfg.Trackers, Trackers: tiers, Hashes: t.hashes, PeerID: t.node.id, Port: t.node.Port(),
+		Client: t.node.cfg.Trackers, Trackers: tiers, Hashes: t.hashes, PeerID: t.node.id, Port: t.node.External,
 		Key: rand.Uint32(), Seed: rand.Uint64(), Log: t.node.cfg.Log,
-		Stats: t.transferred,
+		Stats: t.transferred, Seen: t.node.cfg.Seen,
 		Found: func(a []netip.AddrPort) { t.Found(a, swarm.FromTracker) },
 	})
 	t.session.Store(s)

@@ -89,6 +89,9 @@ func (t *Torrent) perform(now time.Time, e *swarm.Effects) {
 	if e.Limits != nil {
 		t.setLimits(e)
 	}
+	for _, s := range e.Seen {
+		t.node.cfg.Seen(s.From, s.Ours)
+	}
 	failpoint.Hit("node.pays.perform")
 	t.performPays(now, &e.Pays)
 	failpoint.Hit("node.pays.performed")

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"torrente/internal/throttle"
@@ -35,6 +36,9 @@ type Config struct {
 	// Say tells the user something in one sentence that needs no answer; nil: it
 	// is only logged.
 	Say func(sentence string)
+	// Seen takes what a peer or a tracker at an address says that ours is; nil:
+	// nobody asks.
+	Seen func(from, ours netip.Addr)
 	// Log is for the operator; nil: nothing is logged.
 	Log *slog.Logger
 	// Client is our name and version, as other clients show it.
@@ -58,6 +62,7 @@ type Node struct {
 	auths    *throttle.Limit // authentications that others begin
 	purse    *purse          // nil: an ordinary client
 	redeemer *redeemer       // likewise
+	external atomic.Uint32   // the port by which others reach us; 0: that on which we listen
 
 	mu       sync.Mutex // guards the following
 	torrents map[[20]byte]*Torrent
@@ -81,6 +86,9 @@ func New(cfg Config) *Node {
 		cfg.Dial = func(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
 			return d.DialContext(ctx, "tcp", a.String())
 		}
+	}
+	if cfg.Seen == nil {
+		cfg.Seen = func(netip.Addr, netip.Addr) {}
 	}
 	if cfg.Blocks == 0 {
 		cfg.Blocks = 1024
@@ -120,20 +128,48 @@ func (n *Node) Port() uint16 {
 	return a.Port()
 }
 
+// External is the port by which others reach us: the one on which we listen, unless
+// a router forwards another (Moved).
+func (n *Node) External() uint16 {
+	if port := uint16(n.external.Load()); port != 0 {
+		return port
+	}
+	return n.Port()
+}
+
+// Moved tells by which port others reach us from now on: trackers hear it at once, and
+// peers when they connect. 0 is the one on which we listen.
+func (n *Node) Moved(port uint16) {
+	if uint16(n.external.Swap(uint32(port))) == port {
+		return
+	}
+	for t := range n.open() {
+		t.tell(func(time.Time) { t.swarm.Listens(n.External()) })
+		if s := t.session.Load(); s != nil {
+			s.Moved()
+		}
+	}
+}
+
+// open are the torrents of now.
+func (n *Node) open() map[*Torrent]bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	open := map[*Torrent]bool{}
+	for _, t := range n.torrents {
+		open[t] = true
+	}
+	return open
+}
+
 // ID is our peer id.
 func (n *Node) ID() [20]byte { return n.id }
 
 // Close ends all torrents, saves their state, and waits for everything that
 // was started.
 func (n *Node) Close() error {
-	n.mu.Lock()
-	open := map[*Torrent]bool{}
-	for _, t := range n.torrents {
-		open[t] = true
-	}
-	n.mu.Unlock()
 	var errs []error
-	for t := range open {
+	for t := range n.open() {
 		errs = append(errs, t.Close())
 	}
 	n.stop()

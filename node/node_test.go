@@ -84,13 +84,20 @@ var hybrid = metainfo.Options{V1: true, V2: true}
 // startNode listens on loopback.
 func startNode(t *testing.T, member *Membership) *Node {
 	t.Helper()
+	return listening(t, Config{Member: member})
+}
+
+// listening starts a node that listens on loopback.
+func listening(t *testing.T, cfg Config) *Node {
+	t.Helper()
 	t.TempDir() // what nodes save at their end must still have its folder then
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n := New(Config{Listener: l, Member: member, Log: log})
+	cfg.Listener = l
+	cfg.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	n := New(cfg)
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Error(err)

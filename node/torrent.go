@@ -138,7 +138,7 @@ func (n *Node) Add(opt Options) (*Torrent, error) {
 }
 
 func (t *Torrent) swarmConfig() swarm.Config {
-	c := swarm.Config{Self: t.node.id, Client: t.node.cfg.Client, Port: t.node.Port(), Seed: rand.Uint64()}
+	c := swarm.Config{Self: t.node.id, Client: t.node.cfg.Client, Port: t.node.External(), Seed: rand.Uint64()}
 	if t.opt.Torrent != nil {
 		c.Info, c.Layers = t.opt.Torrent.Info, t.opt.Torrent.Layers
 	} else {

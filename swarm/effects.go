@@ -20,6 +20,8 @@ type Effects struct {
 	Limits *peerwire.Limits
 	// Pays is what payment asks for, in the order of its fields.
 	Pays Pays
+	// Seen is what peers say that our address is.
+	Seen []Sighting
 	// Send are messages, in order for each peer.
 	Send []Sending
 	// Serve are blocks to be read and sent as piece messages. Sent is called
@@ -36,6 +38,9 @@ type Effects struct {
 	// Drop are connections to close: Leave follows.
 	Drop []Dropping
 }
+
+// Sighting is what a peer at an address says that ours is (BEP 10, "yourip").
+type Sighting struct{ From, Ours netip.Addr }
 
 // Sending is a message for a peer.
 type Sending struct {
@@ -84,7 +89,7 @@ func (e *Effects) reset() {
 	e.Pays.reset()
 	*e = Effects{
 		Pays:   e.Pays,
-		Layers: e.Layers[:0], Send: e.Send[:0], Serve: e.Serve[:0], Hashes: e.Hashes[:0],
+		Layers: e.Layers[:0], Seen: e.Seen[:0], Send: e.Send[:0], Serve: e.Serve[:0], Hashes: e.Hashes[:0],
 		Verify: e.Verify[:0], Free: e.Free[:0], Dial: e.Dial[:0], Drop: e.Drop[:0],
 	}
 }

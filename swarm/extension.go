@@ -2,6 +2,7 @@ package swarm
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"torrente/bencode"
@@ -27,7 +28,14 @@ type extensions struct {
 // maxClientName bounds the name that a peer gives itself.
 const maxClientName = 64
 
-func (s *Swarm) extendedHandshake() peerwire.Message {
+// Listens tells by which port others reach us, 0 if by none: who connects from now on
+// hears it.
+func (s *Swarm) Listens(port uint16) {
+	s.input()
+	s.cfg.Port = port
+}
+
+func (s *Swarm) extendedHandshake(p *peer) peerwire.Message {
 	d := map[string]any{
 		"m":    map[string]any{"ut_metadata": extMetadata},
 		"reqq": ourReqq,
@@ -37,6 +45,9 @@ func (s *Swarm) extendedHandshake() peerwire.Message {
 	}
 	if s.cfg.Port != 0 {
 		d["p"] = int(s.cfg.Port)
+	}
+	if ip := p.about.Addr.Addr().Unmap(); ip.IsValid() {
+		d["yourip"] = string(ip.AsSlice())
 	}
 	if s.info != nil {
 		d["metadata_size"] = len(s.info.Raw)
@@ -80,6 +91,11 @@ func (s *Swarm) onExtendedHandshake(now time.Time, p *peer, b []byte) error {
 	}
 	if name, err := d.Bytes("v"); err == nil {
 		p.ext.client = string(name[:min(len(name), maxClientName)])
+	}
+	if ip, err := d.Bytes("yourip"); err == nil {
+		if ours, ok := netip.AddrFromSlice(ip); ok {
+			s.out.Seen = append(s.out.Seen, Sighting{From: p.about.Addr.Addr().Unmap(), Ours: ours.Unmap()})
+		}
 	}
 	s.meta.ask(s, now)
 	return nil

@@ -20,7 +20,7 @@ func (s *Swarm) greet(now time.Time, p *peer) {
 		}
 	}
 	if p.about.Extended {
-		s.send(now, p, s.extendedHandshake())
+		s.send(now, p, s.extendedHandshake(p))
 	}
 }
 

@@ -58,6 +58,7 @@ type Answer struct {
 	TrackerID   string           // to be sent with the next announce
 	Warning     string           // for people: one line, printable
 	ExternalIP  netip.Addr       // ours, as the tracker sees it (BEP 24); invalid: not said
+	From        netip.Addr       // the tracker's; invalid on connections that are not of the internet
 }
 
 // MaxPeers is how many peers of one answer are used.

@@ -71,52 +71,53 @@ func (c *Client) Announce(ctx context.Context, trackerURL string, a Announce) (A
 		return Answer{}, fmt.Errorf("announce to tracker %s: a port is needed on which peers can reach us", shown(u))
 	}
 	var ans Answer
-	var from scope
+	var by *hop
 	if u.Scheme == "udp" {
-		ans, from, err = c.announceUDP(ctx, u, &a)
+		ans, by, err = c.announceUDP(ctx, u, &a)
 	} else {
-		ans, from, err = c.announceHTTP(ctx, u, &a)
+		ans, by, err = c.announceHTTP(ctx, u, &a)
 	}
 	if err != nil {
 		return Answer{}, explain(ctx, u, err)
 	}
+	ans.From = by.at()
 	ans.Peers = slices.DeleteFunc(ans.Peers, func(p netip.AddrPort) bool {
-		return scopeOf(p.Addr()) == loopback && from > loopback
+		return scopeOf(p.Addr()) == loopback && by.scope() > loopback
 	})
 	return ans, nil
 }
 
-func (c *Client) announceHTTP(ctx context.Context, u *url.URL, a *Announce) (Answer, scope, error) {
+func (c *Client) announceHTTP(ctx context.Context, u *url.URL, a *Announce) (Answer, *hop, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, errLate{c.cfg.Timeout})
 	defer cancel()
-	ans, from, err := c.follow(ctx, a.withQuery(u))
+	ans, by, err := c.follow(ctx, a.withQuery(u))
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx) // whatever was being done meanwhile
 	}
-	return ans, from, err
+	return ans, by, err
 }
 
 // follow requests u, and what it redirects to.
-func (c *Client) follow(ctx context.Context, u *url.URL) (Answer, scope, error) {
+func (c *Client) follow(ctx context.Context, u *url.URL) (Answer, *hop, error) {
 	floor := loopback
 	for range maxRedirects + 1 {
 		h := newHop(u, floor)
 		resp, err := c.get(context.WithValue(ctx, hopKey{}, h), u)
 		if err != nil {
-			return Answer{}, 0, err
+			return Answer{}, nil, err
 		}
 		next, err := redirect(resp)
 		if err == nil && next == nil {
 			ans, err := read(resp)
-			return ans, h.scope(), err
+			return ans, h, err
 		}
 		resp.Body.Close()
 		if err != nil {
-			return Answer{}, 0, err
+			return Answer{}, nil, err
 		}
 		u, floor = next, max(floor, h.scope())
 	}
-	return Answer{}, 0, fmt.Errorf("redirects more than %d times", maxRedirects)
+	return Answer{}, nil, fmt.Errorf("redirects more than %d times", maxRedirects)
 }
 
 // get makes one request, without following redirects.

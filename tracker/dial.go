@@ -17,7 +17,7 @@ import (
 type hop struct {
 	floor    scope // the widest network the announce has been to
 	announce bool  // the path looks like a tracker's
-	reached  atomic.Int32
+	reached  atomic.Pointer[netip.Addr]
 }
 
 type hopKey struct{}
@@ -42,7 +42,15 @@ func (h *hop) check(a netip.Addr) error {
 
 // scope is how far the hop's connection reaches. Connections that are not of
 // the internet protocols, as in tests, count as loopback.
-func (h *hop) scope() scope { return max(loopback, scope(h.reached.Load())) }
+func (h *hop) scope() scope { return max(loopback, scopeOf(h.at())) }
+
+// at is the address that the hop's connection reaches, or none.
+func (h *hop) at() netip.Addr {
+	if a := h.reached.Load(); a != nil {
+		return *a
+	}
+	return netip.Addr{}
+}
 
 // dialError marks what happened before there was a connection.
 type dialError struct{ error }
@@ -60,7 +68,8 @@ func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, dialError{err}
 	}
 	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		h.reached.Store(int32(scopeOf(ap.Addr())))
+		at := ap.Addr().Unmap()
+		h.reached.Store(&at)
 	}
 	return conn, nil
 }

@@ -56,6 +56,7 @@ const (
 type state struct {
 	url      string
 	told     []told // by index into the hashes
+	port     uint16 // that it was told last; 0: none
 	id       string // "tracker id" of its last answer
 	next     time.Time
 	failures int   // in a row

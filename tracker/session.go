@@ -20,7 +20,7 @@ type SessionConfig struct {
 	Trackers [][]string // tiers (BEP 12)
 	Hashes   [][20]byte // a hybrid torrent has two, v1 and the truncated v2, and so two swarms
 	PeerID   [20]byte
-	Port     uint16
+	Port     func() uint16 // by which others reach us, as of now
 	Key      uint32
 	NumWant  int    // peers wanted of each announce; 0: 50
 	Seed     uint64 // for the order within tiers
@@ -29,7 +29,9 @@ type SessionConfig struct {
 	Stats func() (uploaded, downloaded, left int64)
 	// Found takes peers; Run's goroutine calls it.
 	Found func([]netip.AddrPort)
-	Log   *slog.Logger // nil: none
+	// Seen takes what a tracker says that our address is (BEP 24); nil: nobody asks.
+	Seen func(from, ours netip.Addr)
+	Log  *slog.Logger // nil: none
 }
 
 // Session keeps one torrent announced to one of its trackers at a time (BEP 12).
@@ -55,6 +57,9 @@ func NewSession(cfg SessionConfig) *Session {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Seen == nil {
+		cfg.Seen = func(netip.Addr, netip.Addr) {}
+	}
 	s := &Session{
 		cfg: cfg, tiers: NewTiers(cfg.Trackers, cfg.Seed),
 		wake: make(chan struct{}, 1), states: map[string]*state{},
@@ -71,6 +76,16 @@ func NewSession(cfg SessionConfig) *Session {
 func (s *Session) Completed() {
 	s.mu.Lock()
 	s.done = true
+	s.mu.Unlock()
+	s.again()
+}
+
+// Moved makes the trackers hear that others reach us by another port.
+func (s *Session) Moved() { s.again() }
+
+// again announces at once to the tracker that works.
+func (s *Session) again() {
+	s.mu.Lock()
 	for _, st := range s.states {
 		if st.working {
 			st.next = time.Time{}
@@ -156,6 +171,8 @@ func (s *Session) announce(ctx context.Context, st *state) bool {
 	var sum Answer
 	var answered bool
 	var failure error
+	port := s.cfg.Port()
+	s.leave(ctx, st, port)
 	for i := range s.cfg.Hashes {
 		a, err := s.announceHash(ctx, st, i)
 		if ctx.Err() != nil {
@@ -164,6 +181,9 @@ func (s *Session) announce(ctx context.Context, st *state) bool {
 		if err == nil {
 			answered = true
 			sum = merge(sum, a)
+			if a.ExternalIP.IsValid() {
+				s.cfg.Seen(a.From, a.ExternalIP)
+			}
 			if len(a.Peers) > 0 {
 				s.cfg.Found(a.Peers)
 			}
@@ -175,7 +195,35 @@ func (s *Session) announce(ctx context.Context, st *state) bool {
 		}
 	}
 	s.note(st, answered, &sum, failure)
+	if answered && port != s.cfg.Port() { // Moved was called meanwhile
+		s.again()
+	}
 	return answered
+}
+
+// leave has a tracker forget us by the port of before, for it knows peers by address
+// and port. If it does not hear it, it forgets that in time.
+func (s *Session) leave(ctx context.Context, st *state, port uint16) {
+	s.mu.Lock()
+	before := st.port
+	st.port = port
+	s.mu.Unlock()
+	if before == 0 || before == port {
+		return
+	}
+	for i, t := range st.told { // this goroutine alone writes them
+		if t == nothing {
+			continue
+		}
+		up, down, left := s.cfg.Stats()
+		a := s.announcement(st, i, Stopped, up, down, left)
+		a.NumWant, a.Port = 0, before
+		_, err := s.cfg.Client.Announce(ctx, st.url, a)
+		s.cfg.Log.Debug("left a port at the tracker", "port", before, "error", err)
+		s.mu.Lock()
+		st.told[i] = nothing
+		s.mu.Unlock()
+	}
 }
 
 // announceHash makes one announce. What the tracker was told is noted before
@@ -209,7 +257,7 @@ func (s *Session) announceHash(ctx context.Context, st *state, hash int) (Answer
 
 func (s *Session) announcement(st *state, hash int, e Event, up, down, left int64) Announce {
 	return Announce{
-		InfoHash: s.cfg.Hashes[hash], PeerID: s.cfg.PeerID, Port: s.cfg.Port,
+		InfoHash: s.cfg.Hashes[hash], PeerID: s.cfg.PeerID, Port: st.port,
 		Uploaded: up, Downloaded: down, Left: left,
 		Event: e, NumWant: s.cfg.NumWant, Key: s.cfg.Key, TrackerID: st.id,
 	}

@@ -27,10 +27,12 @@ type world struct {
 	handlers map[string]http.HandlerFunc
 	asked    []string // "seconds host event first-byte-of-hash", without answers
 	found    []netip.AddrPort
+	port     uint16
+	seen     []string // what trackers say of our address
 }
 
 func newWorld(t *testing.T) *world {
-	return &world{t: t, begin: time.Now(), handlers: map[string]http.HandlerFunc{}}
+	return &world{t: t, begin: time.Now(), handlers: map[string]http.HandlerFunc{}, port: 9003}
 }
 
 // set makes a host a tracker; nil takes it away.
@@ -103,11 +105,30 @@ func (w *world) note(host, what string) {
 	w.asked = append(w.asked, fmt.Sprintf("%d %s %s", time.Since(w.begin)/time.Second, host, what))
 }
 
+// listens is the port of now.
+func (w *world) listens() uint16 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.port
+}
+
+// moves has others reach us by another port.
+func (w *world) moves(port uint16) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.port = port
+}
+
 // start runs a session over the trackers, and returns it and what ends it.
 func (w *world) start(hashes string, tiers ...[]string) (*Session, func()) {
 	cfg := SessionConfig{
-		Client: NewClient(Config{Dial: w.dial}), PeerID: [20]byte([]byte("-XX0001-000000000000")), Port: 9003,
+		Client: NewClient(Config{Dial: w.dial}), PeerID: [20]byte([]byte("-XX0001-000000000000")), Port: w.listens,
 		Stats: func() (int64, int64, int64) { return 1, 2, 3 },
+		Seen: func(_, ours netip.Addr) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.seen = append(w.seen, ours.String())
+		},
 		Found: func(a []netip.AddrPort) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -161,6 +182,35 @@ func TestSessionSaysItsEvents(t *testing.T) {
 		st := s.Status()
 		if len(st) != 1 || !st[0].Working || st[0].Seeders != 4 || st[0].Leechers != 5 || st[0].Peers != 1 || st[0].Warning != "odd" || st[0].LastError != nil {
 			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// Trackers hear at once of another port, also if they are being told of the one before.
+func TestSessionMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var ports []string
+		answer := says("d5:peers0:8:intervali600e11:external ip4:\x0b\x00\x00\x07e")
+		w.set("a", func(rw http.ResponseWriter, r *http.Request) {
+			ports = append(ports, r.URL.Query().Get("port"))
+			if len(ports) == 3 {
+				w.moves(41235)
+			}
+			answer(rw, r)
+		})
+		s, end := w.start("1", []string{"a"})
+		w.after(100)
+		w.moves(41234)
+		s.Moved()
+		w.after(200)
+		end()
+		w.want("0 a started 1", "100 a started 1", "100 a started 1", "100 a stopped 1", "100 a stopped 1", "200 a stopped 1") // put in order by want
+		if want := []string{"9003", "9003", "41234", "41234", "41235", "41235"}; !slices.Equal(ports, want) {
+			t.Errorf("told %v, want %v", ports, want)
+		}
+		if want := slices.Repeat([]string{"11.0.0.7"}, 3); !slices.Equal(w.seen, want) {
+			t.Errorf("seen %v, want %v", w.seen, want)
 		}
 	})
 }

@@ -42,11 +42,11 @@ const (
 
 // announceUDP makes one announce over a socket of its own: replies from other
 // addresses never get in.
-func (c *Client) announceUDP(ctx context.Context, u *url.URL, a *Announce) (Answer, scope, error) {
+func (c *Client) announceUDP(ctx context.Context, u *url.URL, a *Announce) (Answer, *hop, error) {
 	h := newHop(u, loopback)
 	conn, err := c.dial(context.WithValue(ctx, hopKey{}, h), "udp", u.Host)
 	if err != nil {
-		return Answer{}, 0, fmt.Errorf("cannot be reached: %w", err)
+		return Answer{}, nil, fmt.Errorf("cannot be reached: %w", err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
@@ -54,14 +54,14 @@ func (c *Client) announceUDP(ctx context.Context, u *url.URL, a *Announce) (Answ
 
 	reply, err := exchange(ctx, conn, udpMagic, actionConnect, nil, connectReply)
 	if err != nil {
-		return Answer{}, 0, err
+		return Answer{}, nil, err
 	}
 	connection := binary.BigEndian.Uint64(reply[8:])
 	reply, err = exchange(ctx, conn, connection, actionAnnounce, a.packet(), announceReply)
 	if err != nil {
-		return Answer{}, 0, err
+		return Answer{}, nil, err
 	}
-	return parseUDPAnswer(reply, addressLength(conn)), h.scope(), nil
+	return parseUDPAnswer(reply, addressLength(conn)), h, nil
 }
 
 // exchange sends a request until its reply comes: of the same transaction and
