@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 )
@@ -44,6 +43,8 @@ func (n *network) mayJoin(made bool, name string) error {
 		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
 	case n.Next != nil:
 		return errUpgrading
+	case n.Leaving != "":
+		return n.rotating()
 	case n.Joining != "" && n.Joining == name:
 		return nil
 	case n.Joining != "":
@@ -52,6 +53,8 @@ func (n *network) mayJoin(made bool, name string) error {
 		return fmt.Errorf("%.80q is no name for an organisation: take 1 to 32 letters", name)
 	case slices.ContainsFunc(append(n.Members[:len(n.Members):len(n.Members)], ordererMSP), func(m string) bool { return strings.EqualFold(m, name) }):
 		return fmt.Errorf("%s is in the network already", name)
+	case len(n.Members) == maxNodes:
+		return fmt.Errorf("the network in %s has %d organisations, and no ports for another: make another network", n.dir, maxNodes)
 	}
 	return nil
 }
@@ -97,9 +100,6 @@ func (n *network) joinLate(ctx context.Context, member int) error {
 func (n *network) admit(ctx context.Context, member int) error {
 	msp := n.Members[member]
 	dir := n.path("channel", strings.ToLower(msp))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	definition, err := run(ctx, n.dir, []string{"FABRIC_CFG_PATH=" + n.path("channel")}, n.tool("configtxgen"), "-printOrg", msp)
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ const (
 type authority struct {
 	root *x509.Certificate
 	key  *ecdsa.PrivateKey
+	dir  string // where it is kept, with all that it issued; "": nowhere
 }
 
 func serial() (*big.Int, error) { return rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)) }
@@ -55,11 +56,12 @@ func newAuthority(name string) (*authority, error) {
 		return nil, err
 	}
 	root, err := x509.ParseCertificate(der)
-	return &authority{root, key}, err
+	return &authority{root: root, key: key}, err
 }
 
 // keep writes the authority into a folder, and openAuthority reads it.
 func (a *authority) keep(dir string) error {
+	a.dir = dir
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(a.key)
 	if err != nil {
 		return err
@@ -88,7 +90,7 @@ func openAuthority(dir string) (*authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s holds no ECDSA key: make the network anew", path)
 	}
-	return &authority{root, own}, nil
+	return &authority{root, own, dir}, nil
 }
 
 func readCertificate(path string) (*x509.Certificate, error) {
@@ -151,13 +153,38 @@ func (a *authority) certify(name, role string, key crypto.PublicKey) ([]byte, er
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 		t.DNSNames, t.IPAddresses = []string{name, "localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	}
-	return x509.CreateCertificate(rand.Reader, t, a.root, key, a.key)
+	der, err := x509.CreateCertificate(rand.Reader, t, a.root, key, a.key)
+	if err != nil || a.dir == "" {
+		return der, err
+	}
+	return der, writePEM(filepath.Join(a.dir, "issued", name+"-"+number.Text(16)+".pem"), "CERTIFICATE", der)
 }
 
-// writePEM writes a file, and the folders to it.
+// issuedTo are the certificates that the authority in a folder has issued to a name:
+// its own disk may be dead.
+func issuedTo(dir, name string) (all []*x509.Certificate, err error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "issued", name+"-*.pem"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		c, err := readCertificate(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// writePEM writes a file, and the folders to it. One who is killed leaves no part of it.
 func writePEM(path, kind string, der []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }

@@ -13,8 +13,8 @@ import (
 // configUpdate writes a transaction that changes the channel's configuration, and
 // returns its path, which is empty if nothing is to be changed.
 func (n *network) configUpdate(ctx context.Context, dir string, change func(config map[string]any) (bool, error)) (string, error) {
-	block := filepath.Join(dir, "config.block")
-	if err := n.ordered(ctx, 0, "", "channel", "fetch", "config", block, "-c", channel); err != nil {
+	block, err := n.fetchConfig(ctx, dir)
+	if err != nil {
 		return "", err
 	}
 	before, err := n.currentConfig(ctx, block)
@@ -45,6 +45,16 @@ func (n *network) configUpdate(ctx context.Context, dir string, change func(conf
 	}
 	path := filepath.Join(dir, "update")
 	return path, n.encode(ctx, "common.Envelope", envelope, path)
+}
+
+// fetchConfig writes the block with the channel's configuration into a folder, which
+// it makes.
+func (n *network) fetchConfig(ctx context.Context, dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	block := filepath.Join(dir, "config.block")
+	return block, n.ordered(ctx, 0, "", "channel", "fetch", "config", block, "-c", channel)
 }
 
 // encode has Fabric write one of its messages from JSON.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"text/template"
+
+	"github.com/google/renameio/v2"
 )
 
 //go:embed templates/*.yaml
@@ -14,7 +16,8 @@ var templates embed.FS
 //go:embed builder/bin/*
 var builder embed.FS
 
-// fill writes a configuration file made from a template.
+// fill writes a configuration file made from a template. One of before is whole until
+// the new one is.
 func fill(path, name string, values any) error {
 	t, err := template.ParseFS(templates, "templates/"+name)
 	if err != nil {
@@ -27,7 +30,7 @@ func fill(path, name string, values any) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(path, out.Bytes(), 0o600)
+	return renameio.WriteFile(path, out.Bytes(), 0o600)
 }
 
 func (n *network) configureOrderer(o node) error {
@@ -44,7 +47,7 @@ func (n *network) configurePeer(p node) error {
 	return fill(n.path(p.Name, "core.yaml"), "core.yaml", map[string]any{
 		"ID": p.Name, "PORT": p.Port, "CCLISTEN": p.Port + 1, "OPS": p.Port + operations, "MSPID": p.MSP,
 		"MSP": filepath.Join(p.Dir, "msp"), "TLS": filepath.Join(p.Dir, "tls"), "DATA": n.path(p.Name, "data"),
-		"BUILDER": n.path("builder"),
+		"BUILDER": n.path("builder"), "DETOURS": n.detours(), "ROOTS": n.ordererRoots(),
 	})
 }
 

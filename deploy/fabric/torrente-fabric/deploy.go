@@ -84,17 +84,28 @@ func (n *network) ledgerID() (id payment.LedgerID, err error) {
 // an orderer: the next one if one is dead, or has not found its leader yet. An
 // error that says that an earlier run did the same is none.
 func (n *network) ordered(ctx context.Context, member int, before string, args ...string) error {
-	next := 0
+	next, all := 0, n.consenters()
 	return waitFor(ctx, patience, func() error {
-		o := n.orderer(next % n.Orderers)
+		err := n.through(ctx, all[next%len(all)], member, args...)
 		next++
-		through := []string{"-o", fmt.Sprintf("127.0.0.1:%d", o.Port), "--tls", "--cafile", filepath.Join(o.Dir, "tls", "ca.crt")}
-		_, err := n.asAdmin(ctx, member, append(args[:len(args):len(args)], through...)...)
 		if before == "" {
 			return err
 		}
 		return unless(err, before)
 	})
+}
+
+// through runs Fabric's peer command as the administrator of a member, through one
+// orderer.
+func (n *network) through(ctx context.Context, o node, member int, args ...string) error {
+	orderer := []string{"-o", fmt.Sprintf("127.0.0.1:%d", o.Port), "--tls", "--cafile", n.ordererRoots()}
+	_, err := n.asAdmin(ctx, member, append(args[:len(args):len(args)], orderer...)...)
+	return err
+}
+
+// ordererRoots is the file of the roots of the orderers' TLS certificates.
+func (n *network) ordererRoots() string {
+	return filepath.Join(n.organisation(ordererMSP), "msp", "tlscacerts", "ca.pem")
 }
 
 // profilePath is where a member's connection profile is.

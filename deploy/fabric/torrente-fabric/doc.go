@@ -8,6 +8,7 @@
 //	torrente-fabric add-org --dir DIR --org NAME    one more organisation, by vote of a majority
 //	torrente-fabric revoke --dir DIR --org NAME --certificate FILE
 //	torrente-fabric renew --dir DIR --org NAME      certificates anew, of the same keys
+//	torrente-fabric rotate --dir DIR --orderer NAME a new orderer in the place of one
 //	torrente-fabric upgrade --dir DIR               the chaincode of the source as it is now
 //	torrente-fabric status --dir DIR
 //	torrente-fabric down --dir DIR                  stop; the data stays

@@ -24,6 +24,7 @@ func main() {
 type options struct {
 	dir, source, genesis      string
 	organisation, certificate string
+	orderer                   string
 	port                      int
 	blockTime                 time.Duration
 }
@@ -37,6 +38,7 @@ func command() *cobra.Command {
 	f.StringVar(&o.genesis, "genesis", "", "the ledger's genesis document, a file")
 	f.StringVar(&o.organisation, "org", "", "the organisation to add, or whose certificates are renewed or one is revoked")
 	f.StringVar(&o.certificate, "certificate", "", "the certificate to revoke, a PEM file")
+	f.StringVar(&o.orderer, "orderer", "", "the orderer to rotate")
 	f.DurationVar(&o.blockTime, "block-time", 100*time.Millisecond, "how long the orderers of a new network collect transactions for a block")
 	f.IntVar(&o.port, "port", 0, fmt.Sprintf("first of the 1000 ports of a new network (default %d)", defaultPort))
 	_ = root.MarkPersistentFlagRequired("dir") // the flag is there
@@ -48,6 +50,7 @@ func command() *cobra.Command {
 		"status": {"say what runs", status}, "deploy": {"install the chaincode and begin the ledger", deploy},
 		"add-org": {"have one more organisation join", addOrganisation}, "renew": {"make the certificates of an organisation, or of the Orderers, anew", renew},
 		"upgrade": {"put the chaincode of this source in place of the one that runs", upgrade}, "revoke": {"have no peer take a client's certificate any more", revoke},
+		"rotate": {"put a new orderer in the place of one", rotate},
 	} {
 		root.AddCommand(&cobra.Command{
 			Use: name, Short: c.short, Args: cobra.NoArgs,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -25,7 +26,7 @@ const ordererMSP = "Orderers"
 // network is what there is to run. It is kept in the folder's network.json.
 type network struct {
 	Port     int      `json:"port"`     // first of its ports
-	Orderers int      `json:"orderers"` // of Raft
+	Orderers int      `json:"orderers"` // of Raft, with those that are gone
 	Members  []string `json:"members"`  // MSPs of the organisations, one peer each
 	// BlockTime is how long transactions are collected for a block.
 	BlockTime string `json:"block_time"`
@@ -35,6 +36,10 @@ type network struct {
 	Joined  bool   `json:"joined"`            // all have joined the channel
 	Begun   bool   `json:"begun"`             // the chaincode is deployed, the ledger has begun
 	Joining string `json:"joining,omitempty"` // the member that add-org has not finished with
+	// Leaving is the orderer that rotate has not finished with: the last one takes
+	// its place. Gone are those that are none any more.
+	Leaving string   `json:"leaving,omitempty"`
+	Gone    []string `json:"gone,omitempty"`
 	// Sequence counts the chaincodes that the channel agreed on; 0 is the first.
 	Sequence int `json:"sequence,omitempty"`
 	// Packages are the ids of the chaincode's packages, one for each member: a
@@ -76,18 +81,42 @@ func openNetwork(o *options) (n *network, made bool, err error) {
 	}
 	text, err := os.ReadFile(n.path(networkFile))
 	if errors.Is(err, fs.ErrNotExist) {
+		if n.Port < 1 || n.Port > lastPort {
+			return nil, false, fmt.Errorf("a network has %d ports, and there are not so many from %d on: give --port from 1 to %d", ports, n.Port, lastPort)
+		}
 		return n, false, nil
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	if err := json.Unmarshal(text, n); err != nil {
+	if err := n.read(text); err != nil {
 		return nil, false, fmt.Errorf("%s is damaged (%w): remove the folder and make the network anew", n.path(networkFile), err)
 	}
 	if o.port != 0 && o.port != n.Port {
 		return nil, false, fmt.Errorf("the network in %s has the ports from %d on, not %d: leave --port out, or make another network in another --dir", n.dir, n.Port, o.port)
 	}
 	return n, true, nil
+}
+
+// read reads what save wrote.
+func (n *network) read(text []byte) error {
+	if err := json.Unmarshal(text, n); err != nil {
+		return err
+	}
+	all := n.Members
+	switch {
+	case n.Port < 1 || n.Port > lastPort:
+		return fmt.Errorf("port is %d", n.Port)
+	case n.Orderers < 1 || n.Orderers > maxOrderers || len(n.Gone) > maxOrderers || len(n.consenters()) == 0:
+		return fmt.Errorf("orderers is %d, %d of them gone", n.Orderers, len(n.Gone))
+	case n.Leaving != "" && (len(n.staying()) != len(n.consenters())-1 || n.Leaving == n.coming().Name):
+		return fmt.Errorf("leaving is %.80q, which is no orderer or has just come", n.Leaving)
+	case len(all) < 1 || len(all) > maxNodes || slices.ContainsFunc(all, func(m string) bool { return !validName(m) }):
+		return fmt.Errorf("members are %.80q", all)
+	case len(n.Packages) > len(all) || n.Begun && len(n.Packages) < len(all) || n.Next != nil && len(n.Next) != len(all):
+		return fmt.Errorf("%d members have %d packages, and next %d", len(all), len(n.Packages), len(n.Next))
+	}
+	return nil
 }
 
 func (n *network) save() error {
@@ -121,6 +150,16 @@ func (n *network) organisation(msp string) string {
 	return n.path("organisations", strings.ToLower(msp))
 }
 
+// A network has so many ports: orderers the first half, peers the second.
+const (
+	ports       = 1000
+	lastPort    = 1<<16 - ports // that the first may be
+	nodePorts   = 20            // of an orderer or a peer
+	firstPeer   = 500
+	maxNodes    = firstPeer / nodePorts // orderers, and peers, at a time
+	maxOrderers = 1000                  // with those that are gone
+)
+
 // The ports of a node are its own and a few after it.
 const (
 	adminPort     = 3 // of an orderer
@@ -128,21 +167,33 @@ const (
 	chaincodePort = 8 // of a peer's chaincode service, or the one after it
 )
 
+// orderer is one of those that there are or were. The name is never another's,
+// the port may once more be.
 func (n *network) orderer(i int) node {
 	name := fmt.Sprintf("orderer%d", i+1)
-	return node{name, ordererMSP, filepath.Join(n.organisation(ordererMSP), "nodes", name), n.Port + 20*i}
+	return node{name, ordererMSP, filepath.Join(n.organisation(ordererMSP), "nodes", name), n.Port + nodePorts*(i%maxNodes)}
 }
 
 func (n *network) peer(i int) node {
 	msp := n.Members[i]
-	return node{"peer-" + strings.ToLower(msp), msp, filepath.Join(n.organisation(msp), "nodes", "peer"), n.Port + 500 + 20*i}
+	return node{"peer-" + strings.ToLower(msp), msp, filepath.Join(n.organisation(msp), "nodes", "peer"), n.Port + firstPeer + nodePorts*i}
 }
 
-func (n *network) consenters() (all []node) {
+func (n *network) consenters() []node { return n.orderers(false) }
+
+// orderers are those that are gone, or those that are not.
+func (n *network) orderers(gone bool) (all []node) {
 	for i := range n.Orderers {
-		all = append(all, n.orderer(i))
+		if o := n.orderer(i); slices.Contains(n.Gone, o.Name) == gone {
+			all = append(all, o)
+		}
 	}
 	return all
+}
+
+// staying are the orderers without the one that rotate takes out.
+func (n *network) staying() []node {
+	return slices.DeleteFunc(n.consenters(), func(o node) bool { return o.Name == n.Leaving })
 }
 
 func (n *network) peers() (all []node) {

@@ -52,6 +52,9 @@ func TestNetworksAreKept(t *testing.T) {
 	if _, _, err := openNetwork(&options{dir: n.dir, source: "../../..", port: 18000}); err == nil || !strings.Contains(err.Error(), "has the ports from 17000 on, not 18000: leave --port out") {
 		t.Errorf("other ports: %v", err)
 	}
+	if _, _, err := openNetwork(&options{dir: t.TempDir(), source: "../../..", port: 65000}); err == nil || !strings.HasSuffix(err.Error(), "give --port from 1 to 64536") {
+		t.Errorf("ports that there are not: %v", err)
+	}
 	again, made, err := openNetwork(&options{dir: n.dir, source: "../../.."})
 	if err != nil || !made || again.Ledger != "abc" || again.Port != 17000 || len(again.Packages) != 3 {
 		t.Errorf("%+v, %v, %v", again, made, err)

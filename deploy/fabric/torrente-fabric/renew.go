@@ -96,7 +96,7 @@ func (n *network) restart(ctx context.Context, organisation string, late bool) e
 	if err := n.startAll(ctx); err != nil {
 		return err
 	}
-	again := n.consenters()
+	again := n.staying()
 	if organisation != ordererMSP {
 		p := n.peer(slices.Index(n.Members, organisation))
 		again = []node{p, {Name: n.release().service(p)}, {Name: n.next().service(p)}}
@@ -106,7 +106,7 @@ func (n *network) restart(ctx context.Context, organisation string, late bool) e
 		if err := n.stop(one.Name); err != nil {
 			return err
 		}
-		if together {
+		if together || n.comes(one) { // which may be no consenter yet, and is the last
 			continue
 		}
 		if err := n.startAll(ctx); err != nil {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,10 +46,9 @@ func revoke(ctx context.Context, o *options) error {
 		return err
 	}
 	dir := n.path("channel", "revoke-"+strings.ToLower(o.organisation))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	update, err := n.configUpdate(ctx, dir, func(config map[string]any) (bool, error) { return setRevoked(config, o.organisation, list) })
+	update, err := n.configUpdate(ctx, dir, func(config map[string]any) (bool, error) {
+		return setRevoked(config, "Application", o.organisation, list)
+	})
 	if err != nil || update == "" {
 		return err
 	}
@@ -61,15 +59,12 @@ func (n *network) noOrganisation(name string) error {
 	return fmt.Errorf("%.80q is no organisation of the network, which are %s: name one with --org", name, strings.Join(n.Members, ", "))
 }
 
-// listRevoked adds a certificate to the organisation's list, which names all
+// listRevoked adds certificates to the organisation's list, which names all
 // that were revoked before: the channel knows one list. It returns the list.
-func (n *network) listRevoked(organisation string, c *x509.Certificate) ([]byte, error) {
+func (n *network) listRevoked(organisation string, certificates ...*x509.Certificate) ([]byte, error) {
 	a, err := openAuthority(filepath.Join(organisation, "ca"))
 	if err != nil {
 		return nil, err
-	}
-	if err := c.CheckSignatureFrom(a.root); err != nil {
-		return nil, fmt.Errorf("the certificate of %q is not by this organisation's authority (%w): name the organisation that issued it", c.Subject.CommonName, err)
 	}
 	before, err := listOf(organisation)
 	if err != nil {
@@ -82,7 +77,13 @@ func (n *network) listRevoked(organisation string, c *x509.Certificate) ([]byte,
 	if before.Number != nil {
 		list.Number.Add(before.Number, list.Number)
 	}
-	if !names(list, c) {
+	for _, c := range certificates {
+		if err := c.CheckSignatureFrom(a.root); err != nil {
+			return nil, fmt.Errorf("the certificate of %q is not by this organisation's authority (%w): name the organisation that issued it", c.Subject.CommonName, err)
+		}
+		if names(list, c) {
+			continue
+		}
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, list, a.root, a.key)
@@ -120,9 +121,23 @@ func revokedBy(organisation string) (func(*x509.Certificate) bool, error) {
 	return func(c *x509.Certificate) bool { return names(list, c) }, err
 }
 
+// revokeOrderer puts all certificates of an orderer on the list of its organisation,
+// those before a renewal, too: they are of the same key.
+func (n *network) revokeOrderer(config map[string]any, o node) (bool, error) {
+	certificates, err := issuedTo(filepath.Join(n.organisation(ordererMSP), "ca"), o.Name)
+	if err != nil {
+		return false, err
+	}
+	list, err := n.listRevoked(n.organisation(ordererMSP), certificates...)
+	if err != nil {
+		return false, err
+	}
+	return setRevoked(config, "Orderer", ordererMSP, list)
+}
+
 // setRevoked puts a list in place of the one that an organisation has.
-func setRevoked(config map[string]any, msp string, list []byte) (bool, error) {
-	of, err := within(config, "channel_group", "groups", "Application", "groups", msp, "values", "MSP", "value", "config")
+func setRevoked(config map[string]any, group, msp string, list []byte) (bool, error) {
+	of, err := within(config, "channel_group", "groups", group, "groups", msp, "values", "MSP", "value", "config")
 	if err != nil {
 		return false, err
 	}

@@ -72,9 +72,10 @@ func (n *network) make(ctx context.Context) error {
 
 func (n *network) firstBlock() string { return n.path("channel", "first.block") }
 
-// startAll starts all processes and waits until they listen.
+// startAll starts all processes and waits until they listen. An orderer that leaves
+// is not waited for: its disk may be dead, and the others are enough.
 func (n *network) startAll(ctx context.Context) error {
-	for _, o := range n.consenters() {
+	for _, o := range n.staying() {
 		if err := n.start(o.Name, []int{o.Port, o.Port + adminPort, o.Port + operations}, n.configured(o), n.tool("orderer")); err != nil {
 			return err
 		}
@@ -87,7 +88,7 @@ func (n *network) startAll(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, one := range append(n.consenters(), n.peers()...) {
+	for _, one := range append(n.staying(), n.peers()...) {
 		if err := n.waitUntilUp(ctx, one.Name, one.Port); err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (n *network) configured(one node) []string {
 // join has all orderers and peers join the channel that have not.
 func (n *network) join(ctx context.Context) error {
 	for _, o := range n.consenters() {
-		if err := n.joinOrderer(ctx, o); err != nil {
+		if err := n.joinOrderer(ctx, o, n.firstBlock()); err != nil {
 			return err
 		}
 	}
@@ -124,19 +125,27 @@ func (n *network) join(ctx context.Context) error {
 	return nil
 }
 
-// joinOrderer reads the answer: osnadmin calls it a success that it got one.
-func (n *network) joinOrderer(ctx context.Context, o node) error {
+// joinOrderer has an orderer join the channel as a block has its configuration.
+func (n *network) joinOrderer(ctx context.Context, o node, block string) error {
 	if err := n.waitUntilUp(ctx, o.Name, o.Port+adminPort); err != nil {
 		return err
 	}
-	admin := filepath.Join(n.admin(ordererMSP), "tls")
-	answer, err := run(ctx, n.dir, nil, n.tool("osnadmin"), "channel", "join", "--channelID", channel, "--config-block", n.firstBlock(),
-		"-o", fmt.Sprintf("127.0.0.1:%d", o.Port+adminPort), "--ca-file", filepath.Join(o.Dir, "tls", "ca.crt"),
-		"--client-cert", filepath.Join(admin, "server.crt"), "--client-key", filepath.Join(admin, "server.key"))
+	answer, err := n.osnadmin(ctx, o, "join", "--config-block", block)
 	if err == nil && !strings.Contains(answer, "Status: 201") && !strings.Contains(answer, "channel already exists") {
 		err = fmt.Errorf("%s does not join the channel, see %s: %s", o.Name, n.path("log", o.Name), strings.TrimSpace(answer))
 	}
 	return err
+}
+
+// osnadmin asks an orderer's administration. Its answer must be read: the program
+// calls it a success that there is one.
+func (n *network) osnadmin(ctx context.Context, o node, command string, args ...string) (string, error) {
+	admin := filepath.Join(n.admin(ordererMSP), "tls")
+	all := []string{
+		"channel", command, "--channelID", channel, "-o", fmt.Sprintf("127.0.0.1:%d", o.Port+adminPort), "--ca-file", n.ordererRoots(),
+		"--client-cert", filepath.Join(admin, "server.crt"), "--client-key", filepath.Join(admin, "server.key"),
+	}
+	return run(ctx, n.dir, nil, n.tool("osnadmin"), append(all, args...)...)
 }
 
 func (n *network) joinPeer(ctx context.Context, member int) error {
@@ -147,9 +156,15 @@ func (n *network) joinPeer(ctx context.Context, member int) error {
 // asAdmin runs Fabric's peer command as the administrator of a member.
 func (n *network) asAdmin(ctx context.Context, member int, args ...string) (string, error) {
 	p := n.peer(member)
+	return n.asAdminOf(ctx, p.MSP, p, args...)
+}
+
+// asAdminOf runs it as the administrator of any organisation, by the configuration of
+// a peer: the orderers' has none of its own.
+func (n *network) asAdminOf(ctx context.Context, msp string, p node, args ...string) (string, error) {
 	env := []string{
-		"FABRIC_CFG_PATH=" + n.path(p.Name), "FABRIC_LOGGING_SPEC=error",
-		"CORE_PEER_MSPCONFIGPATH=" + filepath.Join(n.admin(p.MSP), "msp"),
+		"FABRIC_CFG_PATH=" + n.path(p.Name), "FABRIC_LOGGING_SPEC=error", "CORE_PEER_LOCALMSPID=" + msp,
+		"CORE_PEER_MSPCONFIGPATH=" + filepath.Join(n.admin(msp), "msp"),
 	}
 	return run(ctx, n.dir, env, n.tool("peer"), args...)
 }
@@ -172,20 +187,31 @@ func (n *network) isBack(o node) error {
 	return nil
 }
 
-// raft reads one of an orderer's figures about its channel. It is -1 if it does
-// not tell.
-func raft(o node, figure string) int {
+// raft reads one of an orderer's figures about its cluster.
+func raft(o node, name string) int { return figure(o, "consensus_etcdraft_"+name) }
+
+// figure reads one of a process's figures about the channel. It is -1 if it does not
+// tell.
+func figure(one node, name string) int {
 	web := &http.Client{Timeout: time.Second}
-	answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.Port+operations))
+	answer, err := web.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", one.Port+operations))
 	if err != nil {
 		return -1
 	}
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
 	_ = answer.Body.Close() // it was read
-	_, after, found := strings.Cut(string(text), "\nconsensus_etcdraft_"+figure+`{channel="`+channel+`"} `)
+	if err != nil {
+		return -1
+	}
+	return figureIn(string(text), name)
+}
+
+// figureIn finds a figure among all of a process's.
+func figureIn(text, name string) int {
+	_, after, found := strings.Cut(text, "\n"+name+`{channel="`+channel+`"} `)
 	line, _, _ := strings.Cut(after, "\n")
-	value, bad := strconv.Atoi(line)
-	if err != nil || !found || bad != nil {
+	value, err := strconv.Atoi(line)
+	if err != nil || !found {
 		return -1
 	}
 	return value
@@ -238,6 +264,9 @@ func status(_ context.Context, o *options) error {
 	}
 	if n.Next != nil {
 		fmt.Println(errUpgrading)
+	}
+	if n.Leaving != "" {
+		fmt.Println(n.rotating())
 	}
 	fmt.Println("ledger", n.Ledger)
 	return nil

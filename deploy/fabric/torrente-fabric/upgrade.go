@@ -24,6 +24,8 @@ func upgrade(ctx context.Context, o *options) error {
 		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
 	case n.Joining != "":
 		return fmt.Errorf("%s has not joined wholly: give add-org --org %s once more, and then upgrade", n.Joining, n.Joining)
+	case n.Leaving != "":
+		return n.rotating()
 	}
 	if err := n.buildTools(ctx); err != nil {
 		return err

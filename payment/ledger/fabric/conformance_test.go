@@ -38,6 +38,7 @@ func TestRealNetwork(t *testing.T) {
 	t.Run("a peer lies", func(t *testing.T) { lies(t, n, m) })
 	t.Run("certificates are renewed", func(t *testing.T) { renews(t, n, funded) })
 	t.Run("the chaincode is upgraded", func(t *testing.T) { upgrades(t, n, funded) })
+	t.Run("an orderer is rotated", func(t *testing.T) { rotates(t, n, funded) })
 }
 
 func conforms(t *testing.T, n *realNetwork, m *ledgertest.Members) {

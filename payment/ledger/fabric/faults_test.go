@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,7 +86,7 @@ func leads(orderer int) bool {
 func (n *realNetwork) leader(t testing.TB) (leader int) {
 	t.Helper()
 	until(t, "an orderer leads", func() bool {
-		for leader = range 3 {
+		for _, leader = range n.orderers(t) {
 			if leads(leader) {
 				return true
 			}
@@ -93,6 +94,15 @@ func (n *realNetwork) leader(t testing.TB) (leader int) {
 		return false
 	})
 	return leader
+}
+
+// orderers are the numbers of those that were started, from 0 on.
+func (n *realNetwork) orderers(t testing.TB) (all []int) {
+	t.Helper()
+	for _, path := range must[[]string](t)(filepath.Glob(filepath.Join(n.dir, "pids", "orderer*"))) {
+		all = append(all, must[int](t)(strconv.Atoi(strings.TrimPrefix(filepath.Base(path), "orderer")))-1)
+	}
+	return all
 }
 
 func (n *realNetwork) killAll(t *testing.T) {

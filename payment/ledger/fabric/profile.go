@@ -61,16 +61,22 @@ func ReadProfile(path string) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Profile{dir: filepath.Dir(path)}
+	p, err := parseProfile(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	p.dir = filepath.Dir(path)
+	return p, nil
+}
+
+func parseProfile(text []byte) (*Profile, error) {
+	p := &Profile{}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(p); err != nil || d.More() {
-		return nil, fmt.Errorf("%s: %w (%v)", path, ErrProfile, err)
+		return nil, fmt.Errorf("%w (%v)", ErrProfile, err)
 	}
-	if err := p.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return p, nil
+	return p, p.check()
 }
 
 // Write writes the profile beside the files that it names.

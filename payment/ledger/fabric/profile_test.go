@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -75,4 +76,25 @@ func TestProfilesAreChecked(t *testing.T) {
 			t.Errorf("%s was read", what)
 		}
 	}
+}
+
+// Whatever a profile's file holds, it is refused, or it is one that is kept as it is.
+func FuzzParseProfile(f *testing.F) {
+	whole := must[[]byte](f)(json.Marshal(profile()))
+	for _, text := range [][]byte{whole, whole[:len(whole)/2], []byte(`{"gateways":[{}]}`), []byte(`{"ledger":"0"}`), nil} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		p, err := parseProfile(text)
+		if err != nil {
+			if !errors.Is(err, ErrProfile) {
+				t.Error(err)
+			}
+			return
+		}
+		again := must[*Profile](t)(parseProfile(must[[]byte](t)(json.Marshal(p))))
+		if d := cmp.Diff(p, again, cmpopts.IgnoreUnexported(Profile{})); d != "" {
+			t.Error(d)
+		}
+	})
 }
