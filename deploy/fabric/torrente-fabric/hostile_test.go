@@ -34,8 +34,9 @@ func FuzzNetwork(f *testing.F) {
 			t.Errorf("%d members have packages %q, next %q", len(n.peers()), n.Packages, n.Next)
 		}
 		_, _, _ = n.detours(), n.mayJoin(true, "Delta"), n.mayRotate(true, "orderer1")
+		n.passOver()
 		kept, err := json.Marshal(n)
-		if err != nil || (&network{}).read(kept) != nil {
+		if err != nil || n.Orderers <= maxOrderers && (&network{}).read(kept) != nil {
 			t.Errorf("%s is not read again: %v", kept, err)
 		}
 	})

@@ -37,7 +37,7 @@ type network struct {
 	Begun   bool   `json:"begun"`             // the chaincode is deployed, the ledger has begun
 	Joining string `json:"joining,omitempty"` // the member that add-org has not finished with
 	// Leaving is the orderer that rotate has not finished with: the last one takes
-	// its place. Gone are those that are none any more.
+	// its place. Gone are those that are none any more, or never were.
 	Leaving string   `json:"leaving,omitempty"`
 	Gone    []string `json:"gone,omitempty"`
 	// Sequence counts the chaincodes that the channel agreed on; 0 is the first.
@@ -107,7 +107,7 @@ func (n *network) read(text []byte) error {
 	switch {
 	case n.Port < 1 || n.Port > lastPort:
 		return fmt.Errorf("port is %d", n.Port)
-	case n.Orderers < 1 || n.Orderers > maxOrderers || len(n.Gone) > maxOrderers || len(n.consenters()) == 0:
+	case n.Orderers < 1 || n.Orderers > maxOrderers || len(n.Gone) > maxOrderers || len(n.consenters()) == 0 || len(n.consenters()) >= maxNodes:
 		return fmt.Errorf("orderers is %d, %d of them gone", n.Orderers, len(n.Gone))
 	case n.Leaving != "" && (len(n.staying()) != len(n.consenters())-1 || n.Leaving == n.coming().Name):
 		return fmt.Errorf("leaving is %.80q, which is no orderer or has just come", n.Leaving)

@@ -29,6 +29,7 @@ func rotate(ctx context.Context, o *options) error {
 		return err
 	}
 	if n.Leaving == "" {
+		n.passOver()
 		if err := n.keep(n.makeComing, func() { n.Orderers, n.Leaving = n.Orderers+1, o.orderer }); err != nil {
 			return err
 		}
@@ -43,8 +44,6 @@ func rotate(ctx context.Context, o *options) error {
 func (n *network) mayRotate(made bool, name string) error {
 	all := n.consenters()
 	called := func(o node) bool { return o.Name == name }
-	next := n.orderer(n.Orderers)
-	sharing := slices.IndexFunc(all, func(o node) bool { return o.Port == next.Port })
 	switch {
 	case !made || !n.Joined:
 		return fmt.Errorf("%s holds no network: make one with up", n.dir)
@@ -54,10 +53,8 @@ func (n *network) mayRotate(made bool, name string) error {
 		return n.rotating()
 	case !slices.ContainsFunc(all, called):
 		return fmt.Errorf("%.80q is no orderer of the network, which are %s: name one with --orderer", name, namesOf(all))
-	case n.Orderers == maxOrderers:
+	case n.Orderers > maxOrderers-maxNodes:
 		return fmt.Errorf("the network in %s has had %d orderers, and can have no other: make another network", n.dir, n.Orderers)
-	case sharing >= 0:
-		return fmt.Errorf("%s would have the port of %s: rotate %s first", next.Name, all[sharing].Name, all[sharing].Name)
 	}
 	return nil
 }
@@ -87,6 +84,17 @@ func (n *network) coming() node { return n.orderer(n.Orderers - 1) }
 
 // comes says whether an orderer is one that rotate has not finished with.
 func (n *network) comes(o node) bool { return n.Leaving != "" && o.Name == n.coming().Name }
+
+// passOver leaves out the numbers of orderers that would have the port of another.
+func (n *network) passOver() {
+	for next := n.orderer(n.Orderers); anyAt(n.consenters(), next.Port); next = n.orderer(n.Orderers) {
+		n.Gone, n.Orderers = append(n.Gone, next.Name), n.Orderers+1
+	}
+}
+
+func anyAt(all []node, port int) bool {
+	return slices.ContainsFunc(all, func(one node) bool { return one.Port == port })
+}
 
 // makeComing makes the files of one more orderer.
 func (n *network) makeComing() error {
@@ -211,56 +219,4 @@ func (n *network) dismiss(ctx context.Context, o node) error {
 	}
 	n.Gone, n.Leaving = append(n.Gone, o.Name), ""
 	return n.keep(func() error { return n.adopt(ctx) }, func() {})
-}
-
-// adopt has all that names orderers name those that there are. Peers are started again,
-// one after another: Fabric tells a peer's gateway of other orderers only if the peer
-// has joined the channel since it was started.
-func (n *network) adopt(ctx context.Context) error {
-	for _, p := range n.peers() {
-		if err := n.configurePeer(p); err != nil {
-			return err
-		}
-		if err := n.restartPeer(ctx, p); err != nil {
-			return err
-		}
-	}
-	return n.configureChannel()
-}
-
-// restartPeer starts a peer again, and waits until it knows as many others as before:
-// without them its gateway finds no majority.
-func (n *network) restartPeer(ctx context.Context, p node) error {
-	const known = "gossip_membership_total_peers_known"
-	before := figure(p, known)
-	if err := n.stop(p.Name); err != nil {
-		return err
-	}
-	if err := n.startPeer(p); err != nil {
-		return err
-	}
-	if err := n.waitUntilUp(ctx, p.Name, p.Port); err != nil {
-		return err
-	}
-	return waitFor(ctx, patience, func() error {
-		if figure(p, known) < before {
-			return fmt.Errorf("%s does not find the others, see %s", p.Name, n.path("log", p.Name))
-		}
-		return nil
-	})
-}
-
-// detour is an orderer's port that leads to another's.
-type detour struct{ From, To int }
-
-// detours lead peers to the orderers that there are: one that was away, or reads the
-// first block, knows those that were.
-func (n *network) detours() (all []detour) {
-	now := n.consenters()
-	for i, o := range n.orderers(true) {
-		if !slices.ContainsFunc(now, func(other node) bool { return other.Port == o.Port }) {
-			all = append(all, detour{o.Port, now[i%len(now)].Port})
-		}
-	}
-	return all
 }

@@ -199,9 +199,25 @@ func TestRotateIsRefused(t *testing.T) {
 	if err := upgrade(t.Context(), n.opened()); err == nil || err.Error() != half {
 		t.Errorf("an upgrade: %v", err)
 	}
-	n.Orderers, n.Leaving = 25, ""
-	if err := n.mayRotate(true, "orderer2"); err == nil || err.Error() != "orderer26 would have the port of orderer1: rotate orderer1 first" {
-		t.Errorf("a port of another: %v", err)
+	n.Orderers, n.Leaving = maxOrderers, ""
+	if err := n.mayRotate(true, "orderer2"); err == nil || !strings.Contains(err.Error(), "has had 1000 orderers, and can have no other") {
+		t.Errorf("too many: %v", err)
+	}
+}
+
+// No two orderers have a port, however often others were rotated.
+func TestPortsAreUsedOnceMore(t *testing.T) {
+	n := planned(t)
+	for range 100 {
+		n.passOver()
+		n.Gone, n.Orderers = append(n.Gone, n.consenters()[2].Name), n.Orderers+1
+		used := map[int]bool{}
+		for _, o := range n.consenters() {
+			used[o.Port] = true
+		}
+		if len(n.consenters()) != 3 || len(used) != 3 || n.consenters()[1].Name != "orderer2" {
+			t.Fatal(namesOf(n.consenters()))
+		}
 	}
 }
 
