@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,7 +42,10 @@ func lies(t *testing.T, n *realNetwork, m *ledgertest.Members) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			truth := n.client(t, "gamma")
-			must[ledger.Receipt](t)(truth.Submit(t.Context(), transfer(t, truth, m.Rich, m.Poor))) // its peer has all blocks then
+			all := must[ledger.Receipt](t)(truth.Submit(t.Context(), transfer(t, truth, m.Rich, m.Poor))).Height
+			for _, organisation := range append(slices.Clone(organisationsOfNetwork), "delta") {
+				n.hasBlocks(t, organisation, all) // an honest peer may be a block behind
+			}
 			for who, msps := range map[string][]string{
 				"with an own peer": {"Alpha", "Beta", "Gamma"}, "with two honest ones": {"Beta", "Gamma", "Delta"},
 			} {
@@ -54,6 +58,15 @@ func lies(t *testing.T, n *realNetwork, m *ledgertest.Members) {
 			})
 		})
 	}
+}
+
+// hasBlocks waits until an organisation's peer has all blocks up to one.
+func (n *realNetwork) hasBlocks(t *testing.T, organisation string, height uint64) {
+	t.Helper()
+	c := n.client(t, organisation)
+	until(t, organisation+" has all blocks", func() bool {
+		return must[contract.Answer](t)(c.Query(t.Context(), contract.Query{Kind: contract.QueryLedger})).Ledger.Height >= height
+	})
 }
 
 // deceived is a client of Alpha's to which Beta lies.
