@@ -27,6 +27,8 @@ type lab struct {
 	daemon *exec.Cmd
 	conf   string
 	once   sync.Once
+
+	started time.Time // when the daemon was
 }
 
 // newLab skips the test where namespaces cannot be made.
@@ -90,6 +92,7 @@ func (l *lab) build() {
 		ip netns add {host}
 		ip -n {net} link add uplink type veth peer name wan netns {router}
 		ip -n {host} link add eth type veth peer name lan netns {router}
+		ip -n {router} link set lan addrgenmode none
 		ip -n {net} addr add UPSTREAM/24 dev uplink
 		ip -n {net} addr add 2a00:1::1/64 dev uplink nodad
 		ip -n {router} addr add WAN/24 dev wan
@@ -183,6 +186,15 @@ func (l *lab) startRouter() {
 	if err := l.daemon.Start(); err != nil {
 		l.t.Fatal(err)
 	}
+	l.started = time.Now()
+}
+
+// rebootRouter starts the router anew once it has run for longer than what
+// epochs leave open (RFC 6887 8.5).
+func (l *lab) rebootRouter() {
+	<-time.After(time.Until(l.started.Add(5 * time.Second)))
+	l.stopRouter()
+	l.startRouter()
 }
 
 // stopRouter ends the daemon at once: what it knew is lost.

@@ -27,6 +27,7 @@ type link struct {
 	speaker  speaker // whoever granted what is held; nil before
 	held     []Mapping
 	lost     bool // the gateway has forgotten what is held
+	moved    bool // nothing listens any more where it was granted
 	plan     plan
 	tried    []Attempt
 	external netip.Addr // what a gateway that grants nothing says its address is
@@ -94,7 +95,7 @@ func (l *link) lookUp(ctx context.Context) {
 	}
 	l.deafen()
 	l.gateways, l.gateway = gs, g
-	l.speaker, l.held, l.lost, l.tried = nil, nil, false, nil
+	l.speaker, l.held, l.lost, l.moved, l.tried = nil, nil, false, false, nil
 	l.plan.restart()
 	l.deafen = func() {}
 	if !g.none() {
@@ -125,7 +126,7 @@ func (l *link) act(ctx context.Context) {
 	l.expire(now)
 	switch {
 	case l.gateway.none():
-	case !now.Before(l.plan.due) && (len(l.held) == 0 || l.plan.fails >= renewTries):
+	case !now.Before(l.plan.due) && (len(l.held) == 0 || l.moved || l.plan.fails >= renewTries):
 		l.open(ctx)
 	case !now.Before(l.plan.due):
 		l.renew(ctx)
@@ -148,10 +149,12 @@ func (l *link) pause(ctx context.Context) {
 	case <-ctx.Done():
 	case <-timer.C:
 	case seconds := <-l.heard:
-		if l.speaker == nil || l.speaker.observe(seconds, time.Now()) {
-			l.lost = l.speaker != nil
-			l.plan.hurry(time.Now())
+		if l.speaker != nil && l.speaker.observe(seconds, time.Now()) {
+			l.lost = true
 		}
+		// Asking again costs little: also where the epoch says that nothing is
+		// lost, as it does of a gateway that had just been started before.
+		l.plan.hurry(time.Now())
 	}
 }
 
@@ -173,6 +176,7 @@ func (l *link) renew(ctx context.Context) {
 	fresh, err := l.grantAll(ctx, l.speaker)
 	if len(fresh) == 0 {
 		l.log.Debug("renew the port's mapping", "err", err)
+		l.moved = errors.Is(err, errClosed)
 		l.plan.unrenewed(time.Now(), l.held, l.lost, rand.Float64())
 		return
 	}
@@ -182,6 +186,9 @@ func (l *link) renew(ctx context.Context) {
 // hold takes fresh mappings in; of those that it had before it keeps what was
 // not granted again, until that ends.
 func (l *link) hold(s speaker, fresh []Mapping) {
+	if l.lost {
+		l.log.Info("the gateway maps the port again", "gateway", l.gateway.Addr)
+	}
 	kept := fresh
 	if s == l.speaker && !l.lost {
 		for _, m := range l.held {
@@ -190,7 +197,7 @@ func (l *link) hold(s speaker, fresh []Mapping) {
 			}
 		}
 	}
-	l.speaker, l.held, l.lost = s, kept, false
+	l.speaker, l.held, l.lost, l.moved = s, kept, false, false
 	l.plan.succeeded(time.Now(), fresh, rand.Float64())
 }
 

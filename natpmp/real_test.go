@@ -42,8 +42,7 @@ func TestRealGateway(t *testing.T) {
 			r := m.until("open", c.open)
 			t.Logf("after %d ms: %s", r.Millis, r.Sentence)
 			passes("mapped")
-			l.stopRouter()
-			l.startRouter()
+			l.rebootRouter()
 			first := r.Status.IPv4.Mappings[0].Granted
 			r6 := r.Status.IPv6.Mappings
 			again := m.until("open again", func(s Status) bool {

@@ -1,7 +1,10 @@
 package natpmp
 
 import (
+	"context"
 	"errors"
+	"strings"
+	"syscall"
 
 	"github.com/huin/goupnp/soap"
 )
@@ -24,13 +27,27 @@ const (
 func upnpError(err error) error {
 	var fault *soap.SOAPFaultError
 	if !errors.As(err, &fault) {
-		return unanswered(err)
+		return lostCause(err)
 	}
 	name := clean(fault.Detail.UPnPError.ErrorDescription)
 	if name == "" {
 		name = clean(fault.FaultString)
 	}
 	return &refusal{protocol: UPnP, code: fault.Detail.UPnPError.Errorcode, name: name}
+}
+
+// lostCause is unanswered for the library's errors, which keep only the text
+// of what caused them.
+func lostCause(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(err.Error(), syscall.ECONNREFUSED.Error()):
+		return errClosed
+	case strings.Contains(err.Error(), context.DeadlineExceeded.Error()):
+		return errSilent
+	}
+	return unanswered(err)
 }
 
 // refusedBy tells whether err is a refusal by that code of UPnP.
