@@ -180,13 +180,21 @@ func (l *lab) startRouter() {
 	}
 	l.daemon = l.in("router", "miniupnpd", "-d", "-f", l.conf, "-P", l.conf+".pid")
 	l.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if testing.Verbose() && os.Getenv("TORRENTE_LAB_LOG") != "" {
-		l.daemon.Stderr = os.Stderr
+	log, err := l.daemon.StderrPipe()
+	if err != nil {
+		l.t.Fatal(err)
 	}
 	if err := l.daemon.Start(); err != nil {
 		l.t.Fatal(err)
 	}
 	l.started = time.Now()
+	lines := bufio.NewScanner(log)
+	for lines.Scan() && !strings.Contains(lines.Text(), "Listening for NAT-PMP/PCP traffic") {
+	}
+	go func() {
+		for lines.Scan() { // so that the daemon doesn't wait for a reader
+		}
+	}()
 }
 
 // rebootRouter starts the router anew once it has run for longer than what

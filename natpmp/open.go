@@ -122,7 +122,7 @@ func (l *link) note(p Protocol, err error, took time.Duration) {
 	switch {
 	case err == nil:
 	case errors.As(err, &refused):
-		a.Outcome, a.Problem, a.Remedy, a.retry = Refused, refused.Error(), refused.remedy(), refused.retry
+		a.Outcome, a.Problem, a.Remedy, a.retry = Refused, refused.words(), refused.remedy(), refused.retry
 	case absent(err), errors.Is(err, errVersion), errors.Is(err, context.Canceled):
 		a.Outcome, a.Problem = Silent, err.Error()
 	default:

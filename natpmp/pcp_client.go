@@ -108,7 +108,20 @@ func (s *pcpSpeaker) release(ctx context.Context, m Mapping) error {
 	if err != nil {
 		return err
 	}
-	return a.refused()
+	if err := a.refused(); err != nil {
+		return s.shorten(ctx, w, err)
+	}
+	return nil
+}
+
+// shorten asks for the shortest life where deleting was refused: miniupnpd 2.3
+// on nftables no longer knows a pinhole as ours once it was renewed.
+func (s *pcpSpeaker) shorten(ctx context.Context, w wanted, refused error) error {
+	a, err := s.ask(ctx, w.local, s.request(w, lifetimeLeast), s.answers(w))
+	if err != nil || a.refused() != nil {
+		return refused
+	}
+	return fmt.Errorf("%w; it ends in %s", refused, boundLifetime(a.lifetime))
 }
 
 // request is MAP for what is wanted. To delete, no external port is suggested

@@ -1,6 +1,7 @@
 package natpmp
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -57,4 +58,99 @@ func TestRealGateway(t *testing.T) {
 		})
 	}
 	l.t = t
+}
+
+// TestRealRenewal maps twice by each protocol: the gateway grants the same
+// again, tells that it has it, and forgets it when it is released.
+func TestRealRenewal(t *testing.T) {
+	l := newLab(t, "11.0.0.2")
+	for _, protocol := range []string{"pcp", "natpmp", "upnp", "pinhole"} {
+		if out, err := l.role("host", "twice "+protocol).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		if rest := l.mapped(); strings.Contains(rest, "9003") {
+			t.Errorf("%s: left on the router:\n%s", protocol, rest)
+		}
+	}
+	// This router keeps what was renewed, but lets it end soon.
+	out, _ := l.role("host", "twice pcp6").CombinedOutput()
+	if want := "release: refused by PCP: NOT_AUTHORIZED (2); it ends in 2m0s"; !strings.Contains(string(out), want) {
+		t.Errorf("pcp6: %s", out)
+	}
+}
+
+// TestRealGatewayTakenPort maps while another machine holds the external port.
+func TestRealGatewayTakenPort(t *testing.T) {
+	l := newLab(t, "11.0.0.2")
+	if out, err := l.role("host", "occupy").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, protocols := range []string{"pcp", "natpmp", "upnp"} {
+		m := l.mapper(protocols)
+		r := m.until("open", only4)
+		t.Log(r.Sentence)
+		port := r.Status.External(TCP)
+		if want := fmt.Sprintf("port 9003 is open by external port %d: ", port); port == labPort || !strings.HasPrefix(r.Sentence, want) {
+			t.Errorf("%s: %s", protocols, r.Sentence)
+		}
+		if got := l.dial(fmt.Sprintf("11.0.0.2:%d", port)); got != "hello" {
+			t.Errorf("%s: the host says %q", protocols, got)
+		}
+		m.end()
+		if rest := l.mapped(); !strings.Contains(rest, occupant.String()) || strings.Contains(rest, "192.168.7.34") {
+			t.Errorf("%s: not only the other machine's mapping is left:\n%s", protocols, rest)
+		}
+	}
+}
+
+// TestRealGatewayBehindAnother maps on a router whose own address is private.
+func TestRealGatewayBehindAnother(t *testing.T) {
+	l := newLab(t, "10.99.0.2")
+	for _, protocols := range []string{"pcp", "natpmp", "upnp", "auto"} {
+		m := l.mapper(protocols)
+		r := m.until("an answer", func(s Status) bool { return s.IPv4.State == Closed || s.IPv4.State == Open })
+		t.Logf("%s: %s", protocols, r.Sentence)
+		if r.Status.IPv4.State != Closed || !strings.Contains(r.Sentence, "another router") {
+			t.Errorf("%s: %s\n%+v", protocols, r.Sentence, r.Status.IPv4.Tried)
+		}
+		m.end()
+	}
+}
+
+// TestRealGatewayWithoutMapping asks a router on which nothing listens.
+func TestRealGatewayWithoutMapping(t *testing.T) {
+	l := newLab(t, "11.0.0.2")
+	l.stopRouter()
+	m := l.mapper("auto")
+	r := m.until("an answer", func(s Status) bool { return s.IPv4.State == Closed })
+	const want = "failed to open port 9003: the router 192.168.7.1 answered neither PCP, NAT-PMP nor UPnP; " +
+		"in its settings forward TCP and UDP port 9003 to 192.168.7.34 port 9003"
+	if r.Sentence != want {
+		t.Errorf("got  %s\nwant %s", r.Sentence, want)
+	}
+	m.end()
+}
+
+// TestRealGatewayAfterKill takes over what a node that was killed mapped.
+func TestRealGatewayAfterKill(t *testing.T) {
+	l := newLab(t, "11.0.0.2")
+	for _, protocols := range []string{"pcp", "natpmp", "upnp"} {
+		m := l.mapper(protocols)
+		m.until("open", only4)
+		m.command.Process.Kill()
+		for range m.reports {
+		}
+		if got := l.mapped(); !strings.Contains(got, "9003") {
+			t.Fatalf("%s: a killed node released its port", protocols)
+		}
+		again := l.mapper(protocols)
+		r := again.until("open", only4)
+		if got := r.Status.External(TCP); got != labPort {
+			t.Errorf("%s: the node that runs again got port %d", protocols, got)
+		}
+		again.end()
+		if rest := l.mapped(); strings.Contains(rest, "192.168.7.34") {
+			t.Errorf("%s: left on the router:\n%s", protocols, rest)
+		}
+	}
 }

@@ -31,9 +31,9 @@ type refusal struct {
 }
 
 // Error returns what the gateway said.
-func (r *refusal) Error() string {
-	return fmt.Sprintf("refused by %s: %s (%d)", r.protocol, r.name, r.code)
-}
+func (r *refusal) Error() string { return fmt.Sprintf("refused by %s: %s", r.protocol, r.words()) }
+
+func (r *refusal) words() string { return fmt.Sprintf("%s (%d)", r.name, r.code) }
 
 // remedy says in words what may help; it is empty if nobody knows.
 func (r *refusal) remedy() string {
@@ -47,11 +47,16 @@ func (r *refusal) remedy() string {
 }
 
 const (
+	remedyBetween = "another router is between this machine and it; set up the one that faces the internet"
+	remedyNetwork = "it says that it has no public address itself; connect it, or, if another router (or your provider's NAT) is in front of it, set up the forwarding in that one"
 	remedyAllow   = `allow "UPnP", "NAT-PMP" or "PCP" for this machine in its settings`
-	remedyNetwork = "it has no public address itself: see whether it is connected, or behind another router"
-	remedyRoom    = "it has no room for more: remove mappings in its settings, or restart it"
-	remedyBetween = "another router is between this machine and it: set up the one that faces the internet"
+	remedyTaken   = "another device has the port; remove that forwarding in its settings"
+	remedyRoom    = "it has no room for more mappings, or no public address itself (another router in front of it); remove mappings in its settings, or restart it"
 )
+
+// remedies are in the order in which they help: routers that refuse by several
+// protocols are more exact in some.
+var remedies = []string{remedyBetween, remedyNetwork, remedyAllow, remedyTaken, remedyRoom, ""}
 
 // unanswered turns the errors of sockets and of time into errSilent and
 // errClosed.

@@ -128,23 +128,35 @@ func (s Status) closed() string {
 	return fmt.Sprintf("failed to open port %d: the router %s %s", s.Port, s.IPv4.Gateway, s.reason())
 }
 
+// reason is what the router did, and what to do about it: a refusal says more
+// than an answer that makes no sense, and that more than silence.
 func (s Status) reason() string {
-	for _, a := range s.IPv4.Tried {
-		if a.Outcome == Refused && a.Remedy != "" {
-			return fmt.Sprintf("has %s; %s, or %s", a.Problem, a.Remedy, s.byHand())
+	if a, ok := best(s.IPv4.Tried, Refused); ok {
+		said := fmt.Sprintf("refuses by %s (%s)", a.Protocol, a.Problem)
+		switch a.Remedy {
+		case "":
+			return said + "; " + s.byHand()
+		case remedyBetween, remedyNetwork: // a forwarding in this router would not help
+			return said + ": " + a.Remedy
 		}
+		return said + ": " + a.Remedy + ", or " + s.byHand()
 	}
-	for _, a := range s.IPv4.Tried {
-		if a.Outcome == Refused {
-			return fmt.Sprintf("has %s; %s", a.Problem, s.byHand())
-		}
-	}
-	for _, a := range s.IPv4.Tried {
-		if a.Outcome == Unusable {
-			return fmt.Sprintf("answered in %s what cannot be used (%s); %s", a.Protocol, a.Problem, s.byHand())
-		}
+	if a, ok := best(s.IPv4.Tried, Unusable); ok {
+		return fmt.Sprintf("answered by %s what cannot be used (%s); %s", a.Protocol, a.Problem, s.byHand())
 	}
 	return fmt.Sprintf("answered %s; %s", neither(s.IPv4.Tried), s.byHand())
+}
+
+// best returns the attempt with that outcome whose remedy helps most.
+func best(tried []Attempt, o Outcome) (Attempt, bool) {
+	for _, r := range remedies {
+		for _, a := range tried {
+			if a.Outcome == o && a.Remedy == r {
+				return a, true
+			}
+		}
+	}
+	return Attempt{}, false
 }
 
 // neither lists the protocols in the way of "neither PCP, NAT-PMP nor UPnP".

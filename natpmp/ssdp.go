@@ -25,8 +25,10 @@ const (
 	// device and service that fits; ssdpStrays how many of others.
 	ssdpAnswers = 32
 	ssdpStrays  = 1024
-	// ssdpAgain is when a search that nobody answered is sent once more.
+	// ssdpAgain is when a search that nobody answered is sent once more, and
+	// ssdpSends how often it is in all.
 	ssdpAgain = time.Second
+	ssdpSends = 5
 )
 
 var (
@@ -54,7 +56,7 @@ func search(ctx context.Context, g Gateway) (*url.URL, error) {
 		_ = ipv4.NewPacketConn(conn).SetMulticastInterface(link)
 	}
 	budget := ssdpBudget{answers: ssdpAnswers, strays: ssdpStrays}
-	for ctx.Err() == nil {
+	for range ssdpSends {
 		if err := sendSearch(conn, g.Addr); err != nil {
 			return nil, err
 		}

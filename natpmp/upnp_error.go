@@ -65,7 +65,7 @@ func upnpRemedy(code int) string {
 	case upnpNoMapsLeft:
 		return remedyRoom
 	case upnpConflict, upnpOtherMechanism:
-		return "another device has the port: remove that forwarding in its settings"
+		return remedyTaken
 	}
 	return ""
 }
