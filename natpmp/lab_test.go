@@ -34,6 +34,9 @@ type lab struct {
 // newLab skips the test where namespaces cannot be made.
 func newLab(t *testing.T, wan string) *lab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("routers take their time to start")
+	}
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}

@@ -52,7 +52,7 @@ func newSpeakers(gs Gateways, l *link) map[Protocol]speaker {
 		all[PCP] = newPCP(l.gateway, l.mapper.config.Secret)
 	}
 	if allowed.Has(NATPMP) && !l.v6 {
-		all[NATPMP] = newNATPMP(l.gateway)
+		all[NATPMP] = newNATPMP(l.gateway, &l.mapper.calls)
 	}
 	if allowed.Has(UPnP) && !l.v6 {
 		all[UPnP] = newUPnP(l.gateway)

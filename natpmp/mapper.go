@@ -48,6 +48,8 @@ type Mapper struct {
 	// Tests replace how gateways are spoken with and listened to.
 	speakers func(Gateways, *link) map[Protocol]speaker
 	listen   func(Gateway) (*net.UDPConn, error)
+	// calls are requests that may outlast what asked; Run waits for them.
+	calls sync.WaitGroup
 
 	mu sync.Mutex // guards the following
 	v4 LinkStatus
@@ -86,6 +88,7 @@ func (m *Mapper) Run(ctx context.Context) error {
 	links.Go(func() { newLink(m, false).run(ctx) })
 	links.Go(func() { newLink(m, true).run(ctx) })
 	links.Wait()
+	m.calls.Wait()
 	return context.Cause(ctx)
 }
 

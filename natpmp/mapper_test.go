@@ -22,10 +22,11 @@ type running struct {
 func run(t *testing.T, f *fakeGateway, protocols ...Protocol) *running {
 	t.Helper()
 	m := New(Config{Port: 9003, Protocols: Only(protocols...), Gateways: f.gateways})
-	m.listen = func(Gateway) (*net.UDPConn, error) { return nil, net.ErrClosed }
-	m.limits.start = 3 * time.Second
+	m.listen = deaf
 	return runMapper(t, m)
 }
+
+func deaf(Gateway) (*net.UDPConn, error) { return nil, net.ErrClosed }
 
 func runMapper(t *testing.T, m *Mapper) *running {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -152,6 +153,7 @@ func TestMapper(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var set []func(*fakeGateway)
 			if c.set != nil {
 				set = append(set, c.set)
@@ -220,6 +222,7 @@ func TestMapperTellsOfChanges(t *testing.T) {
 
 // Another address of the gateway is another gateway.
 func TestMapperFollowsTheGateway(t *testing.T) {
+	t.Parallel()
 	first, second := newFakeGateway(t), newFakeGateway(t, func(f *fakeGateway) { f.external = addr("11.0.0.8") })
 	now := make(chan *fakeGateway, 1)
 	now <- first
@@ -228,7 +231,7 @@ func TestMapperFollowsTheGateway(t *testing.T) {
 		now <- f
 		return f.gateways()
 	}})
-	m.listen = func(Gateway) (*net.UDPConn, error) { return nil, net.ErrClosed }
+	m.listen = deaf
 	m.limits.poll = time.Millisecond
 	r := runMapper(t, m)
 	r.until("open", settled)
@@ -242,6 +245,7 @@ func TestMapperFollowsTheGateway(t *testing.T) {
 
 // A gateway that was started anew says so, in PCP as in NAT-PMP.
 func TestMapperHearsAnnouncements(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		protocol Protocol
 		packet   []byte

@@ -7,16 +7,16 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	gonatpmp "github.com/jackpal/go-nat-pmp"
 )
 
-// natpmpWaits is the retransmission of RFC 6886 3.1, as far as a start has
-// time for it. The library has no context: each send is a call of its own, so
-// that an end is noticed within a second. An answer to an earlier send is lost
-// by that; the next send asks again.
-var natpmpWaits = []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second}
+// natpmpWait is how long a request waits for its answer, which makes three
+// sends (RFC 6886 3.1: after 250 ms, 500 ms more, and so on for a minute; a
+// start has no time for that).
+const natpmpWait = 1750 * time.Millisecond
 
 var natpmpResults = []string{
 	"success", "unsupported version", "not authorized", "network failure", "out of resources", "unsupported opcode",
@@ -43,33 +43,33 @@ type natpmpSpeaker struct {
 	local    netip.Addr
 	epoch    epoch
 	external netip.Addr
+	calls    *sync.WaitGroup // those that may outlast their context
 }
 
-func newNATPMP(g Gateway) *natpmpSpeaker {
-	return &natpmpSpeaker{gateway: g.Addr, local: g.Local[0]}
+func newNATPMP(g Gateway, calls *sync.WaitGroup) *natpmpSpeaker {
+	return &natpmpSpeaker{gateway: g.Addr, local: g.Local[0], calls: calls}
 }
 
-// call makes one request, at most three times.
+// call makes one request. The library has no context: when ctx ends, the
+// request is left alone until its time is over.
 func (s *natpmpSpeaker) call(ctx context.Context, request func(*gonatpmp.Client) error) error {
-	for _, wait := range natpmpWaits {
-		if ctx.Err() != nil {
-			return unanswered(ctx.Err())
-		}
-		c := gonatpmp.NewClientWithLocalAndTimeout(net.IP(s.gateway.AsSlice()), net.IP(s.local.AsSlice()), wait)
-		err := request(c)
-		if err == nil {
-			return nil
-		}
-		if err = natpmpError(err); err != errSilent {
-			return err
-		}
+	c := gonatpmp.NewClientWithLocalAndTimeout(net.IP(s.gateway.AsSlice()), net.IP(s.local.AsSlice()), natpmpWait)
+	result := make(chan error, 1)
+	s.calls.Go(func() { result <- request(c) })
+	select {
+	case err := <-result:
+		return natpmpError(err)
+	case <-ctx.Done():
+		return unanswered(ctx.Err())
 	}
-	return errSilent
 }
 
 // natpmpError reads the library's errors, of which results and silence are
 // nothing but text.
 func natpmpError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var code int
 	if n, _ := fmt.Sscanf(err.Error(), "Non-zero result code %d", &code); n == 1 {
 		name := "unknown result"

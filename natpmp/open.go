@@ -85,6 +85,7 @@ func (l *link) tryGrant(ctx context.Context, p Protocol, s speaker) bool {
 	l.note(p, err, time.Since(l.plan.asked))
 	i := slices.IndexFunc(l.tried, func(a Attempt) bool { return a.Protocol == p })
 	l.tried[i].Outcome = Granted
+	l.publish() // other probes may take longer to end
 	for _, m := range fresh {
 		l.log.Info("the gateway maps the port", "gateway", l.gateway.Addr, "protocol", p, "transport", m.Transport,
 			"port", m.InternalPort, "external", m.External, "external_port", m.ExternalPort, "until", m.Until)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"go.uber.org/goleak"
@@ -145,7 +146,7 @@ func playOccupant() error {
 	gs.IPv4.Local = []netip.Addr{occupant}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	m, err := newNATPMP(gs.IPv4).grant(ctx, wanted{transport: TCP, local: occupant, port: labPort, external: labPort})
+	m, err := newNATPMP(gs.IPv4, &sync.WaitGroup{}).grant(ctx, wanted{transport: TCP, local: occupant, port: labPort, external: labPort})
 	if err == nil && m.ExternalPort != labPort {
 		err = fmt.Errorf("port %d", m.ExternalPort)
 	}
@@ -165,7 +166,7 @@ func playTwice(argument string) error {
 	}
 	speakers := map[string]one{
 		"pcp":     {newPCP(gs.IPv4, []byte("secret")), gs.IPv4.Local[0]},
-		"natpmp":  {newNATPMP(gs.IPv4), gs.IPv4.Local[0]},
+		"natpmp":  {newNATPMP(gs.IPv4, &sync.WaitGroup{}), gs.IPv4.Local[0]},
 		"upnp":    {newUPnP(gs.IPv4), gs.IPv4.Local[0]},
 		"pcp6":    {newPCP(gs.IPv6, []byte("secret")), gs.IPv6.Local[0]},
 		"pinhole": {newPinhole(gs.IPv4, gs.IPv6), gs.IPv6.Local[0]},

@@ -49,7 +49,7 @@ func search(ctx context.Context, g Gateway) (*url.URL, error) {
 		return nil, fmt.Errorf("search by SSDP: %w", err)
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	if link, err := linkOf(local); err == nil {
 		// Without it the multicast might leave by another link; the gateway is
 		// asked in any case.
@@ -68,6 +68,9 @@ func search(ctx context.Context, g Gateway) (*url.URL, error) {
 			return u, err
 		}
 	}
+	if budget.wrong != nil {
+		return nil, budget.wrong
+	}
 	return nil, errSilent
 }
 
@@ -85,7 +88,12 @@ func sendSearch(conn *net.UDPConn, gateway netip.Addr) error {
 	return nil
 }
 
-type ssdpBudget struct{ answers, strays int }
+// ssdpBudget is how many datagrams are still read, and what was wrong with
+// the gateway's last one.
+type ssdpBudget struct {
+	answers, strays int
+	wrong           error
+}
 
 // awaitLocation reads until the gateway says where its description is.
 func awaitLocation(conn *net.UDPConn, gateway netip.Addr, budget *ssdpBudget) (*url.URL, error) {
@@ -100,9 +108,11 @@ func awaitLocation(conn *net.UDPConn, gateway netip.Addr, budget *ssdpBudget) (*
 			continue
 		}
 		budget.answers--
-		if u, err := parseSearchAnswer(b[:n], gateway); err == nil {
+		u, err := parseSearchAnswer(b[:n], gateway)
+		if err == nil {
 			return u, nil
 		}
+		budget.wrong = err
 	}
 	return nil, errors.New("the answers to the search lead nowhere")
 }
