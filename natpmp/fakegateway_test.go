@@ -35,6 +35,8 @@ type fakeGateway struct {
 	igd      int             // the version that it describes
 	taken    map[string]bool // "TCP 9003": what other machines have
 	lease    bool            // whether UPnP knows leases
+	service  string          // that it describes; empty: WANIPConnection of igd
+	pinholes int             // 1 if the IPv6 firewall allows any
 
 	mu sync.Mutex // guards the following
 	// mapped are the mappings: "TCP 9003" to "natpmp 127.0.0.1:9003".
@@ -238,7 +240,11 @@ func description(service, control string) string {
 
 func (f *fakeGateway) answerWeb(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
-		io.WriteString(w, description(fmt.Sprintf("WANIPConnection:%d", f.igd), "/control"))
+		service := f.service
+		if service == "" {
+			service = fmt.Sprintf("WANIPConnection:%d", f.igd)
+		}
+		io.WriteString(w, description(service, "/control"))
 		return
 	}
 	b, _ := io.ReadAll(io.LimitReader(r.Body, 1<<16))
@@ -297,6 +303,30 @@ func (f *fakeGateway) answerSOAP(action string, in func(string) string) (int, st
 	case "DeletePortMapping":
 		delete(f.mapped, key)
 		return 0, ""
+	}
+	return f.answerFirewall(action, in)
+}
+
+// answerFirewall does the actions of the IPv6 firewall; pinholes are named by
+// their number.
+func (f *fakeGateway) answerFirewall(action string, in func(string) string) (int, string) {
+	id := "pinhole " + in("UniqueID")
+	_, exists := f.mapped[id]
+	switch action {
+	case "GetFirewallStatus":
+		return 0, fmt.Sprintf("<FirewallEnabled>1</FirewallEnabled><InboundPinholeAllowed>%d</InboundPinholeAllowed>", f.pinholes)
+	case "AddPinhole":
+		f.grants["pinhole"]++
+		f.mapped[fmt.Sprint("pinhole ", f.grants["pinhole"])] = in("InternalClient")
+		return 0, fmt.Sprintf("<UniqueID>%d</UniqueID>", f.grants["pinhole"])
+	case "UpdatePinhole", "GetPinholePackets", "DeletePinhole":
+		if !exists {
+			return upnpNoSuchPinhole, ""
+		}
+		if action == "DeletePinhole" {
+			delete(f.mapped, id)
+		}
+		return 0, "<PinholePackets>7</PinholePackets>"
 	}
 	return 401, ""
 }

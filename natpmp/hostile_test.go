@@ -74,7 +74,10 @@ func floods(head string, whole *atomic.Int64) http.HandlerFunc {
 }
 
 // hangs answers nothing until the client has gone.
-func hangs(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+func hangs(_ http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body) // before that the server doesn't notice who goes
+	<-r.Context().Done()
+}
 
 func bent(bend func(b []byte)) func(*fakeGateway, *trap) {
 	return func(f *fakeGateway, _ *trap) {
@@ -89,81 +92,84 @@ func bent(bend func(b []byte)) func(*fakeGateway, *trap) {
 	}
 }
 
+// hostileGateways lie, or are broken.
+var hostileGateways = []struct {
+	name     string
+	protocol Protocol
+	set      func(*fakeGateway, *trap)
+	problem  string // a part of what the status tells
+}{
+	{"says nothing", 0, func(f *fakeGateway, _ *trap) { f.port5351, f.ssdp = silent, silent }, "answered neither PCP, NAT-PMP nor UPnP"},
+	{"says only nonsense", 0, func(f *fakeGateway, _ *trap) {
+		f.port5351 = func([]byte) []byte { return []byte{2, 0x81, 0} }
+		f.ssdp = func([]byte) []byte { return []byte("HTTP/1.1 200") }
+	}, "cannot be used"},
+	{"repeats the request", 0, func(f *fakeGateway, _ *trap) {
+		f.port5351 = func(b []byte) []byte { return b }
+		f.ssdp = func(b []byte) []byte { return b }
+	}, "cannot be used"},
+
+	{"another nonce", PCP, bent(func(a []byte) { a[24]++ }), "no PCP"},
+	{"another transport", PCP, bent(func(a []byte) { a[36]++ }), "no PCP"},
+	{"another internal port", PCP, bent(func(a []byte) { a[41]++ }), "no PCP"},
+	{"external port 0", PCP, bent(func(a []byte) { a[42], a[43] = 0, 0 }), "port 0"},
+	{"no lifetime", PCP, bent(func(a []byte) { copy(a[4:8], make([]byte, 4)) }), "no time"},
+	{"multicast address", PCP, bent(func(a []byte) { a[56] = 224 }), "no usable external address"},
+	{"no address", PCP, bent(func(a []byte) { copy(a[56:60], make([]byte, 4)) }), "no usable external address"},
+	{"wrong client address", PCP, bent(func(a []byte) { a[3] = pcpAddressMismatch }), "another router is between"},
+	{"not authorized", PCP, bent(func(a []byte) { a[3] = pcpNotAuthorized }), "NOT_AUTHORIZED"},
+
+	{"another internal port", NATPMP, bent(func(a []byte) { a[9]++ }), "cannot be used"},
+	{"external port 0", NATPMP, bent(func(a []byte) { a[10], a[11] = 0, 0 }), "cannot be used"},
+	{"no lifetime", NATPMP, bent(func(a []byte) { copy(a[12:16], make([]byte, 4)) }), "cannot be used"},
+	{"not authorized", NATPMP, bent(func(a []byte) { a[3] = 2 }), "not authorized"},
+	{"another opcode", NATPMP, bent(func(a []byte) { a[1]++ }), "cannot be used"},
+
+	{"location elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
+		f.ssdp = func([]byte) []byte { return searchAnswer(ssdpTargets[0], tr.url+"rootDesc.xml") }
+	}, "points elsewhere"},
+	{"location by name", UPnP, func(f *fakeGateway, _ *trap) {
+		f.ssdp = func([]byte) []byte {
+			return searchAnswer(ssdpTargets[0], fmt.Sprintf("http://localhost:%d/", f.webPort))
+		}
+	}, "points elsewhere"},
+	{"location at the metadata service", UPnP, func(f *fakeGateway, _ *trap) {
+		f.ssdp = func([]byte) []byte { return searchAnswer(ssdpTargets[0], metadata) }
+	}, "points elsewhere"},
+	{"redirect elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
+		web(func(*fakeGateway) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, tr.url, http.StatusFound) }
+		}, nil)(f, tr)
+	}, "302"},
+	{"redirect to the metadata service", UPnP, web(func(*fakeGateway) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, metadata, http.StatusFound) }
+	}, nil), "302"},
+	{"control elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
+		web(saying(description("WANIPConnection:1", tr.url)), nil)(f, tr)
+	}, "points elsewhere"},
+	{"base elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
+		web(saying(strings.Replace(description("WANIPConnection:1", "/control"), "<device>", "<URLBase>"+tr.url+"</URLBase><device>", 1)), nil)(f, tr)
+	}, "points elsewhere"},
+	{"control redirects", UPnP, func(f *fakeGateway, tr *trap) {
+		web(nil, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, tr.url, http.StatusTemporaryRedirect)
+		})(f, tr)
+	}, "cannot be used"},
+	{"no connection", UPnP, web(saying(description("WANCommonInterfaceConfig:1", "/control")), nil), "no connection that maps ports"},
+	{"not found", UPnP, web(func(*fakeGateway) http.HandlerFunc { return http.NotFound }, nil), "404"},
+	{"no XML", UPnP, web(saying("<html><p>Log in"), nil), "description"},
+	{"silent web server", UPnP, web(func(*fakeGateway) http.HandlerFunc { return hangs }, nil), "no UPnP"},
+	{"silent control", UPnP, web(nil, hangs), "no UPnP"},
+	{"refuses in colour", UPnP, web(nil, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		io.WriteString(w, soapFault(upnpNotAuthorized, "&#x9b;31m&lt;script&gt;"+strings.Repeat("no ", 1000)))
+	}), "refuses by UPnP (31m<script>no no"},
+}
+
 // TestHostileGateways maps nothing, sends nothing to anybody else, and comes
 // to an end in time.
 func TestHostileGateways(t *testing.T) {
-	for _, c := range []struct {
-		name     string
-		protocol Protocol
-		set      func(*fakeGateway, *trap)
-		problem  string // a part of what the status tells
-	}{
-		{"says nothing", 0, func(f *fakeGateway, _ *trap) { f.port5351, f.ssdp = silent, silent }, "answered neither PCP, NAT-PMP nor UPnP"},
-		{"says only nonsense", 0, func(f *fakeGateway, _ *trap) {
-			f.port5351 = func([]byte) []byte { return []byte{2, 0x81, 0} }
-			f.ssdp = func([]byte) []byte { return []byte("HTTP/1.1 200") }
-		}, "cannot be used"},
-		{"repeats the request", 0, func(f *fakeGateway, _ *trap) {
-			f.port5351 = func(b []byte) []byte { return b }
-			f.ssdp = func(b []byte) []byte { return b }
-		}, "cannot be used"},
-
-		{"another nonce", PCP, bent(func(a []byte) { a[24]++ }), "no PCP"},
-		{"another transport", PCP, bent(func(a []byte) { a[36]++ }), "no PCP"},
-		{"another internal port", PCP, bent(func(a []byte) { a[41]++ }), "no PCP"},
-		{"external port 0", PCP, bent(func(a []byte) { a[42], a[43] = 0, 0 }), "port 0"},
-		{"no lifetime", PCP, bent(func(a []byte) { copy(a[4:8], make([]byte, 4)) }), "no time"},
-		{"multicast address", PCP, bent(func(a []byte) { a[56] = 224 }), "no usable external address"},
-		{"no address", PCP, bent(func(a []byte) { copy(a[56:60], make([]byte, 4)) }), "no usable external address"},
-		{"wrong client address", PCP, bent(func(a []byte) { a[3] = pcpAddressMismatch }), "another router is between"},
-		{"not authorized", PCP, bent(func(a []byte) { a[3] = pcpNotAuthorized }), "NOT_AUTHORIZED"},
-
-		{"another internal port", NATPMP, bent(func(a []byte) { a[9]++ }), "cannot be used"},
-		{"external port 0", NATPMP, bent(func(a []byte) { a[10], a[11] = 0, 0 }), "cannot be used"},
-		{"no lifetime", NATPMP, bent(func(a []byte) { copy(a[12:16], make([]byte, 4)) }), "cannot be used"},
-		{"not authorized", NATPMP, bent(func(a []byte) { a[3] = 2 }), "not authorized"},
-		{"another opcode", NATPMP, bent(func(a []byte) { a[1]++ }), "cannot be used"},
-
-		{"location elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
-			f.ssdp = func([]byte) []byte { return searchAnswer(ssdpTargets[0], tr.url+"rootDesc.xml") }
-		}, "points elsewhere"},
-		{"location by name", UPnP, func(f *fakeGateway, _ *trap) {
-			f.ssdp = func([]byte) []byte {
-				return searchAnswer(ssdpTargets[0], fmt.Sprintf("http://localhost:%d/", f.webPort))
-			}
-		}, "points elsewhere"},
-		{"location at the metadata service", UPnP, func(f *fakeGateway, _ *trap) {
-			f.ssdp = func([]byte) []byte { return searchAnswer(ssdpTargets[0], metadata) }
-		}, "points elsewhere"},
-		{"redirect elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
-			web(func(*fakeGateway) http.HandlerFunc {
-				return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, tr.url, http.StatusFound) }
-			}, nil)(f, tr)
-		}, "302"},
-		{"redirect to the metadata service", UPnP, web(func(*fakeGateway) http.HandlerFunc {
-			return func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, metadata, http.StatusFound) }
-		}, nil), "302"},
-		{"control elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
-			web(saying(description("WANIPConnection:1", tr.url)), nil)(f, tr)
-		}, "points elsewhere"},
-		{"base elsewhere", UPnP, func(f *fakeGateway, tr *trap) {
-			web(saying(strings.Replace(description("WANIPConnection:1", "/control"), "<device>", "<URLBase>"+tr.url+"</URLBase><device>", 1)), nil)(f, tr)
-		}, "points elsewhere"},
-		{"control redirects", UPnP, func(f *fakeGateway, tr *trap) {
-			web(nil, func(w http.ResponseWriter, r *http.Request) {
-				http.Redirect(w, r, tr.url, http.StatusTemporaryRedirect)
-			})(f, tr)
-		}, "cannot be used"},
-		{"no connection", UPnP, web(saying(description("WANCommonInterfaceConfig:1", "/control")), nil), "no connection that maps ports"},
-		{"not found", UPnP, web(func(*fakeGateway) http.HandlerFunc { return http.NotFound }, nil), "404"},
-		{"no XML", UPnP, web(saying("<html><p>Log in"), nil), "description"},
-		{"silent web server", UPnP, web(func(*fakeGateway) http.HandlerFunc { return hangs }, nil), "no UPnP"},
-		{"silent control", UPnP, web(nil, hangs), "no UPnP"},
-		{"refuses in colour", UPnP, web(nil, func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusInternalServerError)
-			io.WriteString(w, soapFault(upnpNotAuthorized, "&#x9b;31m&lt;script&gt;"+strings.Repeat("no ", 1000)))
-		}), "refuses by UPnP (31m<script>no no"},
-	} {
+	for _, c := range hostileGateways {
 		t.Run(c.name+", "+c.protocol.String(), func(t *testing.T) {
 			t.Parallel()
 			tr := newTrap(t)

@@ -45,6 +45,7 @@ func newLab(t *testing.T, wan string) *lab {
 			t.Skip(name + " is not installed; tools/debian does")
 		}
 	}
+	sweep()
 	l := &lab{t: t, prefix: fmt.Sprintf("natpmp%d-", os.Getpid()), wan: wan}
 	if out, err := exec.Command("ip", "netns", "add", l.prefix+"probe").CombinedOutput(); err != nil {
 		t.Skipf("no network namespaces here: %s", out)
@@ -54,6 +55,22 @@ func newLab(t *testing.T, wan string) *lab {
 	l.closeWhenInterrupted()
 	l.build()
 	return l
+}
+
+// sweep removes the namespaces of labs whose process was killed. Their daemons
+// died with it.
+func sweep() {
+	out, _ := exec.Command("ip", "netns", "list").Output()
+	for _, line := range strings.Split(string(out), "\n") {
+		name, _, _ := strings.Cut(line, " ")
+		var pid int
+		if n, _ := fmt.Sscanf(name, "natpmp%d-", &pid); n != 1 {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); os.IsNotExist(err) {
+			exec.Command("ip", "netns", "del", name).Run()
+		}
+	}
 }
 
 // closeWhenInterrupted removes the namespaces before the interrupt ends the

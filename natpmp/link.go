@@ -112,8 +112,9 @@ func (l *link) hearken(ctx context.Context) {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	gateway := l.gateway.Addr
 	var listener sync.WaitGroup
-	listener.Go(func() { announcements(ctx, conn, l.gateway.Addr, l.heard) })
+	listener.Go(func() { announcements(ctx, conn, gateway, l.heard) })
 	l.deafen = func() {
 		cancel()
 		listener.Wait()
@@ -177,7 +178,13 @@ func (l *link) renew(ctx context.Context) {
 	if len(fresh) == 0 {
 		l.log.Debug("renew the port's mapping", "err", err)
 		l.moved = errors.Is(err, errClosed)
-		l.plan.unrenewed(time.Now(), l.held, l.lost, rand.Float64())
+		var refused *refusal
+		var retry time.Duration
+		if errors.As(err, &refused) {
+			// Whoever refuses to go on has hardly kept what it granted.
+			l.lost, retry = true, refused.retry
+		}
+		l.plan.unrenewed(time.Now(), l.held, l.lost, retry, rand.Float64())
 		return
 	}
 	l.hold(l.speaker, fresh)

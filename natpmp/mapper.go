@@ -60,6 +60,9 @@ type Mapper struct {
 
 // New makes a Mapper that does nothing yet.
 func New(c Config) *Mapper {
+	if c.Port == 0 {
+		panic("natpmp: port 0 stands for all ports (RFC 6887 11.1)")
+	}
 	if len(c.Transports) == 0 {
 		c.Transports = []Transport{TCP, UDP}
 	}
@@ -83,13 +86,12 @@ func New(c Config) *Mapper {
 // has before it returns, within two seconds, and leaves nothing running. That
 // no gateway grants anything is no error: Status tells it, and Run asks again
 // later.
-func (m *Mapper) Run(ctx context.Context) error {
+func (m *Mapper) Run(ctx context.Context) {
 	var links sync.WaitGroup
 	links.Go(func() { newLink(m, false).run(ctx) })
 	links.Go(func() { newLink(m, true).run(ctx) })
 	links.Wait()
 	m.calls.Wait()
-	return context.Cause(ctx)
 }
 
 // Changed receives after what Status().External returns, or may return, is

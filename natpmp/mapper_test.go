@@ -69,89 +69,90 @@ func (r *running) until(what string, holds func(Status) bool) Status {
 
 func settled(s Status) bool { return s.IPv4.State == Open || s.IPv4.State == Closed }
 
-func closed(s Status) bool { return s.IPv4.State == Closed }
+// goodGateways do what they should, each in its way.
+var goodGateways = []struct {
+	name      string
+	protocols []Protocol
+	set       func(*fakeGateway)
+	want      string // the sentence, but for the gateway's address and the time
+}{
+	{"all", nil, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (PCP, until T)"},
+	{"PCP", []Protocol{PCP}, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (PCP, until T)"},
+	{"NAT-PMP", []Protocol{NATPMP}, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (NAT-PMP, until T)"},
+	{"UPnP", []Protocol{UPnP}, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (UPnP, until T)"},
+	{
+		"no PCP", nil,
+		func(f *fakeGateway) {
+			f.port5351 = func(b []byte) []byte {
+				if b[0] == pcpVersion {
+					return []byte{0, 0x80, 0, 1, 0, 0, 0, 9}
+				}
+				return f.answer5351(b)
+			}
+		},
+		"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (NAT-PMP, until T)",
+	},
+	{
+		"PCP refuses", nil,
+		func(f *fakeGateway) {
+			f.port5351 = func(b []byte) []byte {
+				a := f.answer5351(b)
+				if b[0] == pcpVersion && b[1] == opMap {
+					a[3] = pcpNotAuthorized
+				}
+				return a
+			}
+		},
+		"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (NAT-PMP, until T)",
+	},
+	{
+		"only UPnP", nil,
+		func(f *fakeGateway) { f.port5351 = func([]byte) []byte { return nil } },
+		"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (UPnP, until T)",
+	},
+	{
+		"taken, PCP",
+		[]Protocol{PCP},
+		func(f *fakeGateway) { f.taken = map[string]bool{"TCP 9003": true} },
+		"port 9003 is open by external port 9004: the router R forwards 11.0.0.7:9004 to this machine (PCP, until T)",
+	},
+	{
+		"taken for TCP and the next for UDP",
+		[]Protocol{NATPMP},
+		func(f *fakeGateway) { f.taken = map[string]bool{"TCP 9003": true, "UDP 9004": true} },
+		"port 9003 is open by external port 9004 (TCP) and 9005 (UDP): the router R forwards 11.0.0.7:9004 to this machine (NAT-PMP, until T)",
+	},
+	{
+		"taken, IGD 2",
+		[]Protocol{UPnP},
+		func(f *fakeGateway) { f.taken = map[string]bool{"TCP 9003": true} },
+		"port 9003 is open by external port 9004: the router R forwards 11.0.0.7:9004 to this machine (UPnP, until T)",
+	},
+	{
+		"IGD 1 without leases",
+		[]Protocol{UPnP},
+		func(f *fakeGateway) { f.igd, f.lease = 1, false },
+		"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (UPnP, until it is removed)",
+	},
+	{
+		"private address",
+		[]Protocol{NATPMP},
+		func(f *fakeGateway) { f.external = addr("10.0.0.2") },
+		"port 9003 is open on the router R, but not to the internet: the router's own address 10.0.0.2 is private: there is another router " +
+			"(or your provider's NAT) in front of it; in that one's settings forward TCP and UDP port 9003 to 10.0.0.2 port 9003, or make one of the two a bridge",
+	},
+	{
+		"carrier's address",
+		[]Protocol{UPnP},
+		func(f *fakeGateway) { f.external = addr("100.64.3.4") },
+		"port 9003 is open on the router R, but not to the internet: the router's own address 100.64.3.4 is of your provider's NAT, " +
+			"which nobody reaches from outside; ask the provider for a public IPv4 address, or use IPv6",
+	},
+}
 
-// TestMapper maps on gateways that do what they should, each in its way.
+// TestMapper maps on gateways that do what they should.
 func TestMapper(t *testing.T) {
-	for _, c := range []struct {
-		name      string
-		protocols []Protocol
-		set       func(*fakeGateway)
-		want      string // the sentence, but for the gateway's address and the time
-	}{
-		{"all", nil, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (PCP, until T)"},
-		{"PCP", []Protocol{PCP}, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (PCP, until T)"},
-		{"NAT-PMP", []Protocol{NATPMP}, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (NAT-PMP, until T)"},
-		{"UPnP", []Protocol{UPnP}, nil, "port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (UPnP, until T)"},
-		{
-			"no PCP", nil,
-			func(f *fakeGateway) {
-				f.port5351 = func(b []byte) []byte {
-					if b[0] == pcpVersion {
-						return []byte{0, 0x80, 0, 1, 0, 0, 0, 9}
-					}
-					return f.answer5351(b)
-				}
-			},
-			"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (NAT-PMP, until T)",
-		},
-		{
-			"PCP refuses", nil,
-			func(f *fakeGateway) {
-				f.port5351 = func(b []byte) []byte {
-					a := f.answer5351(b)
-					if b[0] == pcpVersion && b[1] == opMap {
-						a[3] = pcpNotAuthorized
-					}
-					return a
-				}
-			},
-			"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (NAT-PMP, until T)",
-		},
-		{
-			"only UPnP", nil,
-			func(f *fakeGateway) { f.port5351 = func([]byte) []byte { return nil } },
-			"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (UPnP, until T)",
-		},
-		{
-			"taken, PCP",
-			[]Protocol{PCP},
-			func(f *fakeGateway) { f.taken = map[string]bool{"TCP 9003": true} },
-			"port 9003 is open by external port 9004: the router R forwards 11.0.0.7:9004 to this machine (PCP, until T)",
-		},
-		{
-			"taken for TCP and the next for UDP",
-			[]Protocol{NATPMP},
-			func(f *fakeGateway) { f.taken = map[string]bool{"TCP 9003": true, "UDP 9004": true} },
-			"port 9003 is open by external port 9004 (TCP) and 9005 (UDP): the router R forwards 11.0.0.7:9004 to this machine (NAT-PMP, until T)",
-		},
-		{
-			"taken, IGD 2",
-			[]Protocol{UPnP},
-			func(f *fakeGateway) { f.taken = map[string]bool{"TCP 9003": true} },
-			"port 9003 is open by external port 9004: the router R forwards 11.0.0.7:9004 to this machine (UPnP, until T)",
-		},
-		{
-			"IGD 1 without leases",
-			[]Protocol{UPnP},
-			func(f *fakeGateway) { f.igd, f.lease = 1, false },
-			"port 9003 is open: the router R forwards 11.0.0.7:9003 to this machine (UPnP, until it is removed)",
-		},
-		{
-			"private address",
-			[]Protocol{NATPMP},
-			func(f *fakeGateway) { f.external = addr("10.0.0.2") },
-			"port 9003 is open on the router R, but not to the internet: the router's own address 10.0.0.2 is private: there is another router " +
-				"(or your provider's NAT) in front of it; in that one's settings forward TCP and UDP port 9003 to 10.0.0.2 port 9003, or make one of the two a bridge",
-		},
-		{
-			"carrier's address",
-			[]Protocol{UPnP},
-			func(f *fakeGateway) { f.external = addr("100.64.3.4") },
-			"port 9003 is open on the router R, but not to the internet: the router's own address 100.64.3.4 is of your provider's NAT, " +
-				"which nobody reaches from outside; ask the provider for a public IPv4 address, or use IPv6",
-		},
-	} {
+	for _, c := range goodGateways {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var set []func(*fakeGateway)

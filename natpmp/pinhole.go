@@ -3,6 +3,7 @@ package natpmp
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"net/url"
 	"time"
@@ -45,15 +46,14 @@ func (s *pinholeSpeaker) probe(ctx context.Context) error {
 	return s.allowed(ctx)
 }
 
-// at6 is the same port and path at another address. A zone is written with an
-// escaped percent sign (RFC 6874).
+// at6 is the same port and path at another address.
 func at6(u *url.URL, addr netip.Addr) *url.URL {
 	port := u.Port()
 	if port == "" {
 		port = "80"
 	}
 	moved := *u
-	moved.Host = "[" + addr.String() + "]:" + port
+	moved.Host = net.JoinHostPort(addr.String(), port)
 	return &moved
 }
 

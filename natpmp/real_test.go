@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func both(s Status) bool { return s.IPv4.State == Open && s.IPv6.State == Open }
@@ -152,5 +153,21 @@ func TestRealGatewayAfterKill(t *testing.T) {
 		if rest := l.mapped(); strings.Contains(rest, "192.168.7.34") {
 			t.Errorf("%s: left on the router:\n%s", protocols, rest)
 		}
+	}
+}
+
+// TestRealGatewayChangesAddress maps on a router that gets another address.
+func TestRealGatewayChangesAddress(t *testing.T) {
+	l := newLab(t, "11.0.0.2")
+	for i, protocols := range []string{"pcp", "natpmp", "upnp"} {
+		m := l.mapper(protocols)
+		m.until("open", only4)
+		<-time.After(time.Until(l.started.Add(5 * time.Second)))
+		before, now := fmt.Sprintf("11.0.0.%d/24", 2+i), fmt.Sprintf("11.0.0.%d/24", 3+i)
+		l.command("ip", "-n", l.prefix+"router", "addr", "del", before, "dev", "wan")
+		l.command("ip", "-n", l.prefix+"router", "addr", "add", now, "dev", "wan")
+		r := m.until("another address", func(s Status) bool { return only4(s) && s.IPv4.External.String()+"/24" == now })
+		t.Logf("%d ms: %s", r.Millis, r.Sentence)
+		m.end()
 	}
 }

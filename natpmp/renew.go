@@ -72,13 +72,14 @@ func (p *plan) failed(now time.Time, retry time.Duration) {
 }
 
 // unrenewed plans the next renewal after one that failed: by the rest of the
-// life, or, if the gateway has lost the mappings, soon.
-func (p *plan) unrenewed(now time.Time, held []Mapping, lost bool, random float64) {
+// life, or, if the gateway has lost the mappings, soon. A gateway that says for
+// how long it will refuse is believed within bounds.
+func (p *plan) unrenewed(now time.Time, held []Mapping, lost bool, retry time.Duration, random float64) {
 	p.fails++
 	p.check = now.Add(checkSoon)
 	soon := now.Add(min(renewGap<<min(p.fails-1, 8), checkSoon))
 	if lost {
-		p.due = soon
+		p.due = later(soon, now.Add(min(retry, retryMost)))
 		return
 	}
 	p.due = now.Add(lifetimeMost)

@@ -48,13 +48,13 @@ func TestPlanOfHeldMappings(t *testing.T) {
 	// The rest of the life halves with each failure, but for the gap.
 	now := p.due
 	for _, want := range []time.Duration{45 * time.Minute, 52*time.Minute + 30*time.Second, 56*time.Minute + 15*time.Second} {
-		p.unrenewed(now, []Mapping{lasting(time.Hour)}, false, 0)
+		p.unrenewed(now, []Mapping{lasting(time.Hour)}, false, 0, 0)
 		if now = p.due; now.Sub(start) != want {
 			t.Errorf("due after %v, want %v", now.Sub(start), want)
 		}
 	}
 	now = start.Add(time.Hour - time.Second)
-	p.unrenewed(now, []Mapping{lasting(time.Hour)}, false, 0)
+	p.unrenewed(now, []Mapping{lasting(time.Hour)}, false, 0, 0)
 	if got := p.due.Sub(now); got != renewGap {
 		t.Errorf("at the end due after %v", got)
 	}
@@ -65,10 +65,22 @@ func TestPlanOfHeldMappings(t *testing.T) {
 func TestPlanOfLostMappings(t *testing.T) {
 	var p plan
 	for _, want := range []time.Duration{4, 8, 16, 32, 60, 60} {
-		p.unrenewed(start, []Mapping{lasting(time.Hour)}, true, 0)
+		p.unrenewed(start, []Mapping{lasting(time.Hour)}, true, 0, 0)
 		if got := p.due.Sub(start); got != want*time.Second {
 			t.Errorf("due after %v, want %v s", got, want)
 		}
+	}
+}
+
+func TestPlanOfRefusedRenewals(t *testing.T) {
+	var p plan
+	p.unrenewed(start, []Mapping{lasting(time.Hour)}, true, 3*time.Minute, 0)
+	if got := p.due.Sub(start); got != 3*time.Minute {
+		t.Errorf("due after %v", got)
+	}
+	p.unrenewed(start, []Mapping{lasting(time.Hour)}, true, 24*time.Hour, 0)
+	if got := p.due.Sub(start); got != retryMost {
+		t.Errorf("due after %v", got)
 	}
 }
 

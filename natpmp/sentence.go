@@ -10,6 +10,9 @@ import (
 // Sentence tells people in one sentence whether others can reach the port, by
 // what, and if not, what to do.
 func (s Status) Sentence() string {
+	if s.IPv4.State == NoGateway && s.IPv6.State == Open {
+		return fmt.Sprintf("port %d is open over IPv6 alone, since there is no router over IPv4: %s", s.Port, s.IPv6.doors())
+	}
 	said := s.ipv4()
 	if s.IPv6.State == Open {
 		said += "; over IPv6 " + s.IPv6.doors()
