@@ -15,6 +15,9 @@ import (
 // again: a gateway that was started anew may speak others, at other ports.
 const renewTries = 2
 
+// doubtsMost bounds what is released without knowing that it is there.
+const doubtsMost = 8
+
 // link keeps the mappings of one family of addresses on one gateway. One
 // goroutine, which runs run, owns all of it.
 type link struct {
@@ -31,9 +34,17 @@ type link struct {
 	plan     plan
 	tried    []Attempt
 	external netip.Addr // what a gateway that grants nothing says its address is
+	doubtful []doubt
 
 	heard  chan uint32 // epochs that the gateway announced
 	deafen func()      // ends the listening, and waits for it
+}
+
+// doubt is a mapping that was asked for, but whether it was granted nobody
+// knows. It is released in the end, too.
+type doubt struct {
+	speaker speaker
+	mapping Mapping
 }
 
 func newLink(m *Mapper, v6 bool) *link {
@@ -95,7 +106,7 @@ func (l *link) lookUp(ctx context.Context) {
 	}
 	l.deafen()
 	l.gateways, l.gateway = gs, g
-	l.speaker, l.held, l.lost, l.moved, l.tried = nil, nil, false, false, nil
+	l.speaker, l.held, l.lost, l.moved, l.tried, l.doubtful = nil, nil, false, false, nil, nil
 	l.plan.restart()
 	l.deafen = func() {}
 	if !g.none() {
@@ -225,12 +236,23 @@ func (l *link) grantAll(ctx context.Context, s speaker) (granted []Mapping, firs
 			if err == nil {
 				external = m.ExternalPort
 				granted = append(granted, m)
-			} else if first == nil {
+				continue
+			}
+			if first == nil {
 				first = err
 			}
+			l.doubt(s, w, err)
 		}
 	}
 	return granted, first
+}
+
+// doubt remembers what was asked for without an answer.
+func (l *link) doubt(s speaker, w wanted, err error) {
+	if !errors.Is(err, errSilent) && !errors.Is(err, context.Canceled) || len(l.doubtful) == doubtsMost {
+		return
+	}
+	l.doubtful = append(l.doubtful, doubt{s, Mapping{Transport: w.transport, Internal: w.local, InternalPort: w.port, ExternalPort: w.external}})
 }
 
 // check asks whether the gateway still has the first mapping: when it has
@@ -259,6 +281,9 @@ func (l *link) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.mapper.limits.release)
 	defer cancel()
 	var all sync.WaitGroup
+	for _, d := range l.doubtful {
+		all.Go(func() { _ = d.speaker.release(ctx, d.mapping) }) // it may never have been there
+	}
 	for _, m := range l.held {
 		all.Go(func() {
 			if err := l.speaker.release(ctx, m); err != nil {
@@ -267,5 +292,5 @@ func (l *link) release(ctx context.Context) {
 		})
 	}
 	all.Wait()
-	l.held = nil
+	l.held, l.doubtful = nil, nil
 }

@@ -285,7 +285,11 @@ func TestLinkPrefers(t *testing.T) {
 				t.Errorf("%s: %+v", c.name, got)
 			}
 		})
-		if pcp.released+natpmp.released != 1 {
+		doubts := 0
+		if c.pcpGrants != nil {
+			doubts = 1
+		}
+		if pcp.released+natpmp.released != 1+doubts {
 			t.Errorf("%s: %d mappings were released", c.name, pcp.released+natpmp.released)
 		}
 	}
@@ -308,6 +312,19 @@ func TestLinkEnds(t *testing.T) {
 				t.Errorf("%s: %s", name, got)
 			}
 		})
+	}
+}
+
+// What was asked for when the end came may have been granted: it is released.
+func TestLinkReleasesDoubts(t *testing.T) {
+	s := &fakeSpeaker{protocol: PCP, granting: after(time.Second, nil)}
+	inBubble(t, []*fakeSpeaker{s}, func(t *testing.T, _ *Mapper, cancel context.CancelFunc) {
+		at(500*time.Millisecond, s.began)
+		cancel()
+		synctest.Wait()
+	})
+	if s.released != 1 {
+		t.Errorf("%d mappings were released", s.released)
 	}
 }
 

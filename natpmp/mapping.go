@@ -70,8 +70,10 @@ type wanted struct {
 	external  uint16 // the external port that would be best
 }
 
-// granted makes the mapping that answers what was wanted.
+// granted makes the mapping that answers what was wanted. Its times are those
+// of the wall clock: while this machine sleeps, the gateway's time goes on.
 func (w wanted) granted(p Protocol, external netip.Addr, port uint16, now time.Time, lifetime time.Duration) Mapping {
+	now = now.Round(0)
 	m := Mapping{
 		Protocol: p, Transport: w.transport, Internal: w.local, InternalPort: w.port,
 		External: external, ExternalPort: port, Granted: now,

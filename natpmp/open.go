@@ -3,6 +3,7 @@ package natpmp
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -112,8 +113,12 @@ func (l *link) refusedByAll(ctx context.Context, speakers map[Protocol]speaker) 
 		l.plan.unrenewed(time.Now(), l.held, l.lost, retry, 0)
 		return
 	}
+	level := slog.LevelInfo
+	if l.plan.fails > 0 {
+		level = slog.LevelDebug // it was told
+	}
 	l.plan.failed(time.Now(), retry)
-	l.log.Info("no gateway maps the port", "gateway", l.gateway.Addr, "tried", l.tried, "next", l.plan.due)
+	l.log.Log(ctx, level, "no gateway maps the port", "gateway", l.gateway.Addr, "tried", l.tried, "next", l.plan.due)
 }
 
 // note remembers how a protocol did, in the order of the protocols.

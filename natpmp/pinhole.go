@@ -124,5 +124,9 @@ func (s *pinholeSpeaker) check(ctx context.Context, m Mapping) error {
 func (s *pinholeSpeaker) observe(uint32, time.Time) bool { return true }
 
 func (s *pinholeSpeaker) release(ctx context.Context, m Mapping) error {
-	return upnpError(s.from(m.Internal).DeletePinholeCtx(ctx, s.ids[key(m.again())]))
+	id, ok := s.ids[key(m.again())]
+	if !ok {
+		return errLost
+	}
+	return upnpError(s.from(m.Internal).DeletePinholeCtx(ctx, id))
 }
