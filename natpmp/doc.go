@@ -15,8 +15,9 @@
 // Nothing that it says is believed further than it has to be:
 //
 //   - Answers are taken only of the gateway's own address, requests go only
-//     there. No name is resolved, no redirect followed, no proxy used; the
-//     address is checked once more when it is dialled.
+//     there, but for SSDP's search, which is multicast on the gateway's link. No
+//     name is resolved, no redirect followed, no proxy used; the address is
+//     checked once more when it is dialled.
 //   - Everything is bounded: packets, answers at a time, descriptions (64 KiB),
 //     lifetimes (a minute to a day), text that reaches people.
 //   - A start ends after ten seconds, a release after two. Mapping never delays
