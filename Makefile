@@ -8,6 +8,7 @@ TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 FUZZTIME ?= 10s
 KILLS ?= 200
 CUTS ?= 40
+WAY ?= pcp
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +39,10 @@ bench-fabric: ## how fast the ledger is on that network, beside what the network
 fuzz: ## each fuzz target for FUZZTIME (10s)
 	@tools/fuzz $(FUZZTIME)
 
+demo-nat: debian ## a paid download between two homes behind NATs (root), by WAY (pcp)
+	go build -o bin/ ./cmd/torrente ./deploy/natlab
+	bin/natlab --path $(WAY)
+
 kills: ## buyer and seller killed KILLS (200) times each, at every failpoint
 	TORRENTE_KILLS=$(KILLS) go test -tags failpoint -count 1 -timeout 30m -run TestKilledBuyerAndSeller -v ./cmd/torrente
 
@@ -60,4 +65,4 @@ newcomer: ## both commands of the README, in a clean clone with an empty module 
 tools: ## fetch the pinned development tools
 	@cd tools && go mod download
 
-.PHONY: help build test test-short test-fabric bench-fabric check fuzz kills powercuts bench cover debian newcomer tools
+.PHONY: help build test test-short test-fabric bench-fabric demo-nat check fuzz kills powercuts bench cover debian newcomer tools

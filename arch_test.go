@@ -16,7 +16,7 @@ import (
 // layers lists every package, lowest first. A package may import packages of
 // the lines above its own, and none of its own line or below.
 var layers = [][]string{
-	{"internal/failpoint", "internal/crashfs", "internal/jsonhttp", "internal/throttle", "internal/fakenet", "internal/vectors", "internal/debian"},
+	{"internal/failpoint", "internal/crashfs", "internal/jsonhttp", "internal/throttle", "internal/fakenet", "internal/vectors", "internal/debian", "internal/netlab"},
 	{"internal/control"},
 	{"bencode", "identity", "choker", "natpmp"},
 	{"metainfo", "payment"},
@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"payment/ledger/remote", "payment/ledger/fabric", "payment/ledger/ledgertest"},
 	{"node", "federation", "lab"},
 	{"web", "rpc"},
-	{"cmd/torrente", "deploy/fabric/torrente-fabric"},
+	{"cmd/torrente", "deploy/fabric/torrente-fabric", "deploy/natlab"},
 }
 
 // pure lists the packages that only compute: no goroutine, lock, clock, file

@@ -94,8 +94,8 @@ func (m *Mapper) Run(ctx context.Context) {
 	m.calls.Wait()
 }
 
-// Changed receives after what Status().External returns, or may return, is
-// another. It has one reader.
+// Changed receives after a link's state or what it has mapped is another. It has
+// one reader.
 func (m *Mapper) Changed() <-chan struct{} { return m.changed }
 
 // Seen takes what a peer (BEP 10, yourip) or a tracker at from says that our
@@ -120,7 +120,7 @@ func (m *Mapper) Status() Status {
 }
 
 // publish takes a link's status, which the link doesn't change any more, and
-// tells who waits if other mappings are in it.
+// tells who waits if that is news.
 func (m *Mapper) publish(v6 bool, s LinkStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -128,7 +128,7 @@ func (m *Mapper) publish(v6 bool, s LinkStatus) {
 	if v6 {
 		of = &m.v6
 	}
-	same := slices.EqualFunc(of.Mappings, s.Mappings, Mapping.sameAs)
+	same := of.State == s.State && slices.EqualFunc(of.Mappings, s.Mappings, Mapping.sameAs)
 	*of = s
 	if same {
 		return

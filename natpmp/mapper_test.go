@@ -39,6 +39,22 @@ func runMapper(t *testing.T, m *Mapper) *running {
 	return r
 }
 
+// silence is the answer of who does not listen.
+func silence([]byte) []byte { return nil }
+
+// changesTo waits for the news that the IPv4 link is in a state.
+func (r *running) changesTo(want State) {
+	r.t.Helper()
+	timeout := time.After(30 * time.Second)
+	for r.Status().IPv4.State != want {
+		select {
+		case <-r.Changed():
+		case <-timeout:
+			r.t.Fatalf("waited in vain for the news of %q: %+v", want, r.Status().IPv4)
+		}
+	}
+}
+
 // end stops the mapper and waits for it, which takes two seconds at most.
 func (r *running) end() {
 	began := time.Now()
@@ -210,15 +226,17 @@ func TestMapperConflict(t *testing.T) {
 func TestMapperTellsOfChanges(t *testing.T) {
 	f := newFakeGateway(t)
 	r := run(t, f)
-	<-r.Changed()
-	if s := r.Status(); s.IPv4.State != Open || s.External(UDP) != 9003 {
+	r.changesTo(Open)
+	if s := r.Status(); s.External(UDP) != 9003 {
 		t.Errorf("%+v", s)
 	}
 	r.end()
-	<-r.Changed()
-	if s := r.Status(); s.IPv4.State != Ended || len(s.IPv4.Mappings) != 0 {
+	r.changesTo(Ended)
+	if s := r.Status(); len(s.IPv4.Mappings) != 0 {
 		t.Errorf("%+v", s)
 	}
+	silent := run(t, newFakeGateway(t, func(f *fakeGateway) { f.port5351, f.ssdp = silence, silence }))
+	silent.changesTo(Closed) // which is news, though nothing was mapped before
 }
 
 // Another address of the gateway is another gateway.

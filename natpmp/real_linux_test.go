@@ -121,7 +121,7 @@ func TestRealGatewayBehindAnother(t *testing.T) {
 // TestRealGatewayWithoutMapping asks a router on which nothing listens.
 func TestRealGatewayWithoutMapping(t *testing.T) {
 	l := newLab(t, "11.0.0.2")
-	l.stopRouter()
+	l.router.Stop()
 	m := l.mapper("auto")
 	r := m.until("an answer", func(s Status) bool { return s.IPv4.State == Closed })
 	const want = "failed to open port 9003: the router 192.168.7.1 answered neither PCP, NAT-PMP nor UPnP; " +
@@ -164,8 +164,8 @@ func TestRealGatewayChangesAddress(t *testing.T) {
 		m.until("open", only4)
 		<-time.After(time.Until(l.started.Add(5 * time.Second)))
 		before, now := fmt.Sprintf("11.0.0.%d/24", 2+i), fmt.Sprintf("11.0.0.%d/24", 3+i)
-		l.command("ip", "-n", l.prefix+"router", "addr", "del", before, "dev", "wan")
-		l.command("ip", "-n", l.prefix+"router", "addr", "add", now, "dev", "wan")
+		l.build("ip -n {router} addr del " + before + " dev wan")
+		l.build("ip -n {router} addr add " + now + " dev wan")
 		r := m.until("another address", func(s Status) bool { return only4(s) && s.IPv4.External.String()+"/24" == now })
 		t.Logf("%d ms: %s", r.Millis, r.Sentence)
 		m.end()

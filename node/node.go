@@ -137,12 +137,11 @@ func (n *Node) External() uint16 {
 	return n.Port()
 }
 
-// Moved tells by which port others reach us from now on: trackers hear it at once, and
-// peers when they connect. 0 is the one on which we listen.
+// Moved tells by which port others reach us from now on, or that our address is
+// another: trackers hear it at once, and peers when they connect. Port 0 is the one on
+// which we listen.
 func (n *Node) Moved(port uint16) {
-	if uint16(n.external.Swap(uint32(port))) == port {
-		return
-	}
+	n.external.Store(uint32(port))
 	for t := range n.open() {
 		t.tell(func(time.Time) { t.swarm.Listens(n.External()) })
 		if s := t.session.Load(); s != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -106,9 +107,9 @@ func unusable(err error) error {
 // something short.
 const reachTime = 10 * time.Second
 
-// takeOrReach takes the folder, or reaches the process that has it. If that
-// process neither goes nor answers the error is *inUse.
-func (h home) takeOrReach(ctx context.Context) (release func(), running *control.Client, err error) {
+// takeOrReach takes the folder, or reaches the process that has it, if it offers a group
+// of commands. If that process neither goes nor answers the error is *inUse.
+func (h home) takeOrReach(ctx context.Context, offer string) (release func(), running *control.Client, err error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(reachTime); ; {
@@ -116,7 +117,7 @@ func (h home) takeOrReach(ctx context.Context) (release func(), running *control
 		if _, busy := errors.AsType[*inUse](err); !busy {
 			return release, nil, err
 		}
-		if at, bad := control.Read(h.path(control.File)); bad == nil && at.PID == h.owner() {
+		if at, bad := control.Read(h.path(control.File)); bad == nil && at.PID == h.owner() && slices.Contains(at.Offers, offer) {
 			return nil, control.NewClient(at), nil
 		}
 		select {

@@ -33,7 +33,7 @@ func (h home) leave(t *testing.T, at control.At, owner int) {
 func TestTakeReplacesWhatIsStale(t *testing.T) {
 	h := home(t.TempDir())
 	h.leave(t, control.At{Address: "127.0.0.1:1", Token: "stale", PID: 999}, 999)
-	release, running, err := h.takeOrReach(t.Context())
+	release, running, err := h.takeOrReach(t.Context(), offersWallet)
 	if err != nil || running != nil {
 		t.Fatalf("%v, %v", running, err)
 	}
@@ -56,9 +56,10 @@ func TestReachTheHolder(t *testing.T) {
 		at      control.At
 		reached bool
 	}{
-		"its own":         {control.At{Address: "127.0.0.1:80", PID: 7}, true},
-		"another's":       {control.At{Address: "127.0.0.1:80", PID: 8}, false},
-		"far away":        {control.At{Address: "192.0.2.1:80", PID: 7}, false},
+		"its own":         {control.At{Address: "127.0.0.1:80", PID: 7, Offers: []string{offersRouter, offersWallet}}, true},
+		"another command": {control.At{Address: "127.0.0.1:80", PID: 7, Offers: []string{offersRouter}}, false},
+		"another's":       {control.At{Address: "127.0.0.1:80", PID: 8, Offers: []string{offersWallet}}, false},
+		"far away":        {control.At{Address: "192.0.2.1:80", PID: 7, Offers: []string{offersWallet}}, false},
 		"none of any use": {control.At{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +72,7 @@ func TestReachTheHolder(t *testing.T) {
 				defer release()
 				h.leave(t, c.at, 7)
 				began := time.Now()
-				_, running, err := h.takeOrReach(t.Context())
+				_, running, err := h.takeOrReach(t.Context(), offersWallet)
 				if (running != nil) != c.reached {
 					t.Errorf("%v, %v", running, err)
 				}
@@ -95,14 +96,14 @@ func TestTakeAfterTheHolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.AfterFunc(time.Second, release)
-		next, running, err := h.takeOrReach(t.Context())
+		next, running, err := h.takeOrReach(t.Context(), offersWallet)
 		if err != nil || running != nil {
 			t.Fatalf("%v, %v", running, err)
 		}
 		defer next()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if _, _, err := h.takeOrReach(ctx); !errors.Is(err, context.Canceled) {
+		if _, _, err := h.takeOrReach(ctx, offersWallet); !errors.Is(err, context.Canceled) {
 			t.Errorf("interrupted: %v", err)
 		}
 	})

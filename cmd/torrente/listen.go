@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"syscall"
 
@@ -15,15 +17,19 @@ import (
 // router for.
 const defaultPort = 9003
 
-// address is where a node listens, from --bind and --port.
+// address is where a node listens, from --bind and --port, and how the router is
+// asked to let others in, from --portmap.
 type address struct {
-	bind string
-	port uint16
+	bind    string
+	port    uint16
+	portmap string
 }
 
 func (a *address) flags(c *cobra.Command) {
 	c.Flags().StringVar(&a.bind, "bind", "", "the address to listen on and to connect from (default: all)")
 	c.Flags().Uint16Var(&a.port, "port", defaultPort, "the port to listen on")
+	c.Flags().StringVar(&a.portmap, "portmap", cmp.Or(os.Getenv("TORRENTE_PORTMAP"), "auto"),
+		"how to ask the router to open the port: auto, pcp, natpmp, upnp or off (default: TORRENTE_PORTMAP, else auto)")
 }
 
 // listen opens the port. One that was asked for and is taken is an error; one

@@ -84,7 +84,7 @@ func newRoot(std stdio) *cobra.Command {
 	root.PersistentFlags().String("home", "", "the folder of keys, wallet and state (default: TORRENTE_HOME)")
 	root.PersistentFlags().Bool("verbose", false, "write what happens to stderr")
 	root.AddCommand(newVersion(std), newCreate(std), newShow(std), newSeed(std), newGet(std),
-		newEnroll(std), newFederation(std), newLedger(std), newWallet(std), newDemo(std))
+		newEnroll(std), newFederation(std), newLedger(std), newWallet(std), newPortmap(std), newDoctor(std), newDemo(std))
 	return root
 }
 

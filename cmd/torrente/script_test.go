@@ -14,6 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	os.Setenv("TORRENTE_PORTMAP", "off") // no test asks a real router
 	testscript.Main(m, map[string]func(){
 		"torrente": main,
 	})
@@ -40,6 +41,7 @@ func scripts(begin func(*testscript.TestScript, bool, []string)) testscript.Para
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TORRENTE_HOME", e.WorkDir+"/home")
+			e.Setenv("TORRENTE_PORTMAP", "off")
 			// With the race detector a process ends a second late, unless told.
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			return os.Mkdir(e.WorkDir+"/home", 0o700)

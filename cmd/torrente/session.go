@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 
@@ -22,7 +23,8 @@ import (
 type session struct {
 	home    home
 	node    *node.Node
-	member  *member // nil: an ordinary client
+	member  *member  // nil: an ordinary client
+	mapping *mapping // nil: the router is not asked
 	release func()
 	answers sync.WaitGroup     // the answers to commands
 	deaf    context.CancelFunc // ends them; nil: nobody answers
@@ -52,9 +54,9 @@ func openSession(c *cobra.Command, std stdio, at *address, want wanted) (s *sess
 		s.member.RedeemAbove = want.redeemAbove
 	}
 	if err == nil {
-		s.node, err = startNode(c, std, at, want.anyFree, s.member)
+		err = s.start(c, std, at, want.anyFree)
 	}
-	if err == nil && want.member {
+	if err == nil {
 		err = s.answerCommands(c, std)
 	}
 	if err != nil {
@@ -63,14 +65,20 @@ func openSession(c *cobra.Command, std stdio, at *address, want wanted) (s *sess
 	return s, nil
 }
 
-func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member) (*node.Node, error) {
+// start makes the node, and has the router asked for its port.
+func (s *session) start(c *cobra.Command, std stdio, at *address, anyFree bool) error {
 	d, err := at.dialer()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l, err := at.listen(c, anyFree)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	router, err := at.mapper(s.home, port, logger(c, std.err))
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
 	local, _ := netip.ParseAddr(at.bind) // checked by dialer
 	cfg := node.Config{
@@ -81,19 +89,25 @@ func startNode(c *cobra.Command, std stdio, at *address, anyFree bool, m *member
 			return d.DialContext(ctx, "tcp", to.String())
 		},
 	}
-	if m != nil {
+	if m := s.member; m != nil {
 		cfg.Member, cfg.Now = m.Membership, m.now
 		cfg.Trackers = newAnnouncers(local, m.at, m.client.TLS())
 	}
-	n := node.New(cfg)
-	switch {
-	case n.Port() == at.port || !anyFree:
-	case at.port == 0:
-		fmt.Fprintf(std.err, "listening on port %d\n", n.Port())
-	default:
-		fmt.Fprintf(std.err, "port %d is taken: listening on %d\n", at.port, n.Port())
+	if router != nil {
+		cfg.Seen = router.Seen
 	}
-	return n, nil
+	s.node = node.New(cfg)
+	switch {
+	case port == at.port || !anyFree:
+	case at.port == 0:
+		fmt.Fprintf(std.err, "listening on port %d\n", port)
+	default:
+		fmt.Fprintf(std.err, "port %d is taken: listening on %d\n", at.port, port)
+	}
+	if router != nil {
+		s.mapping = startMapping(router, s.node, std.err)
+	}
+	return nil
 }
 
 // logger writes what the node notes to stderr, if --verbose asks for it.
@@ -104,10 +118,22 @@ func logger(c *cobra.Command, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// answerCommands lets the wallet commands reach this process, which has the
-// wallet open.
+// The groups of commands that a session answers.
+const (
+	offersWallet = "wallet"
+	offersRouter = "router"
+)
+
+// answerCommands lets commands reach this process, which has the port and, if it is a
+// member's, the wallet.
 func (s *session) answerCommands(c *cobra.Command, std stdio) error {
-	srv, err := control.Listen(walletCommands(&ownAccount{s.member, s.node}), logger(c, std.err))
+	mux, offers := http.NewServeMux(), []string{offersRouter}
+	control.Handle(mux, routerCommand, s.routerStatus)
+	if s.member != nil {
+		walletCommands(mux, &ownAccount{s.member, s.node})
+		offers = append(offers, offersWallet)
+	}
+	srv, err := control.Listen(mux, logger(c, std.err), offers...)
 	if err != nil {
 		return err
 	}
@@ -115,7 +141,7 @@ func (s *session) answerCommands(c *cobra.Command, std stdio) error {
 	s.deaf = cancel
 	s.answers.Go(func() {
 		if err := srv.Serve(ctx); err != nil {
-			fmt.Fprintf(std.err, "%v: wallet commands do not work until this process is started again\n", err)
+			fmt.Fprintf(std.err, "%v: the commands wallet and portmap do not work until this process is started again\n", err)
 		}
 	})
 	return s.home.writeJSON(control.File, srv.At())
@@ -127,6 +153,9 @@ func (s *session) close() (err error) {
 	if s.deaf != nil {
 		s.deaf()
 		s.answers.Wait()
+	}
+	if s.mapping != nil {
+		s.mapping.close() // before the port is closed that it leads to
 	}
 	if s.node != nil {
 		err = s.node.Close()

@@ -38,7 +38,7 @@ func withAccount(c *cobra.Command, std stdio, how opening, do func(context.Conte
 	if err != nil {
 		return err
 	}
-	release, running, err := h.takeOrReach(c.Context())
+	release, running, err := h.takeOrReach(c.Context(), offersWallet)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,7 @@ import (
 )
 
 // walletCommands routes each command to the account's method.
-func walletCommands(a walletAccount) *http.ServeMux {
-	mux := http.NewServeMux()
+func walletCommands(mux *http.ServeMux, a walletAccount) {
 	control.Handle(mux, "wallet/balance", a.Balance)
 	control.Handle(mux, "wallet/redeem", a.Redeem)
 	control.Handle(mux, "wallet/reclaim", a.Reclaim)
@@ -18,7 +17,6 @@ func walletCommands(a walletAccount) *http.ServeMux {
 	control.Handle(mux, "wallet/limit", a.Limit)
 	control.Handle(mux, "wallet/history", a.History)
 	control.Handle(mux, "wallet/recover", a.Recover)
-	return mux
 }
 
 // runningAccount is an account that another process has open.

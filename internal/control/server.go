@@ -22,6 +22,8 @@ type At struct {
 	Address string `json:"address"` // loopback
 	Token   string `json:"token"`
 	PID     int    `json:"pid"`
+	// Offers are the groups of commands that it answers, by the callers' names.
+	Offers []string `json:"offers,omitempty"`
 }
 
 const (
@@ -43,14 +45,14 @@ type Server struct {
 	web *http.Server
 }
 
-// Listen opens a port of 127.0.0.1 for commands that Handle added to mux. Serve
-// or Close must follow.
-func Listen(mux *http.ServeMux, log *slog.Logger) (*Server, error) {
+// Listen opens a port of 127.0.0.1 for commands that Handle added to mux, of the groups
+// that it offers. Serve or Close must follow.
+func Listen(mux *http.ServeMux, log *slog.Logger, offers ...string) (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for commands: %w", err)
 	}
-	s := &Server{at: At{l.Addr().String(), rand.Text(), os.Getpid()}, l: l}
+	s := &Server{at: At{l.Addr().String(), rand.Text(), os.Getpid(), offers}, l: l}
 	s.web = &http.Server{
 		Handler:           s.guard(mux),
 		ReadHeaderTimeout: 10 * time.Second,

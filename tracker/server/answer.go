@@ -23,7 +23,7 @@ type answer struct {
 
 func (a *answer) encode() ([]byte, error) {
 	d := map[string]any{
-		"interval": wholeSeconds(a.cfg.Interval), "min interval": wholeSeconds(a.cfg.MinInterval),
+		"interval": wholeSeconds(a.interval()), "min interval": wholeSeconds(a.cfg.MinInterval),
 		"complete": a.seeds, "incomplete": a.leechers,
 		"external ip": a.to.AsSlice(), // BEP 24
 	}
@@ -33,6 +33,15 @@ func (a *answer) encode() ([]byte, error) {
 		d["peers"] = dictionaries(a.peers, a.request.noPeerID)
 	}
 	return bencode.Encode(d)
+}
+
+// perPeer is how much of the interval a peer of a swarm adds.
+const perPeer = 15 * time.Second
+
+// interval is shorter in small swarms, which costs the tracker little: a seed that
+// nobody can connect to learns at its next announce whom it can connect to itself.
+func (a *answer) interval() time.Duration {
+	return min(a.cfg.Interval, max(a.cfg.MinInterval, perPeer*time.Duration(a.seeds+a.leechers)))
 }
 
 // wholeSeconds rounds up: a tracker with a short interval must not say 0.

@@ -12,7 +12,7 @@ import (
 
 // Config is how a Server answers. The zero Config is usable.
 type Config struct {
-	Interval    time.Duration // between a peer's announces; default 30 min; a peer is forgotten after two
+	Interval    time.Duration // between a peer's announces, at most; default 30 min; a peer is forgotten after two
 	MinInterval time.Duration // default 1 min, at most Interval; told, not enforced
 	Torrents    int           // the most torrents; default 10,000
 	Peers       int           // the most peers of a torrent; default 2,000

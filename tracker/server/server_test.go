@@ -70,7 +70,7 @@ func TestAnnounce(t *testing.T) {
 	first := ask(t, s, "192.0.2.1:40000", query(1, 6881, "left=0&compact=1&event=started"))
 	wantInt(t, first, "complete", 1)
 	wantInt(t, first, "incomplete", 0)
-	wantInt(t, first, "interval", 1800)
+	wantInt(t, first, "interval", 60)
 	wantInt(t, first, "min interval", 60)
 	if got := field(t, first, "peers") + field(t, first, "peers6"); got != "" {
 		t.Errorf("alone, it is given %q", got)
@@ -95,6 +95,17 @@ func TestAnnounce(t *testing.T) {
 	if other := ask(t, s, "192.0.2.9:1", query(2, 1, "left=1&compact=1")); field(t, other, "peers") != "" {
 		t.Error("a peer of another torrent is given")
 	}
+}
+
+// Small swarms announce more often.
+func TestInterval(t *testing.T) {
+	s, _ := newServer(Config{})
+	for n := range 130 {
+		d := ask(t, s, fmt.Sprintf("192.0.2.%d:40000", n+1), query(1, 6881, "left=5&compact=1"))
+		wantInt(t, d, "interval", min(1800, max(60, 15*(int64(n)+1))))
+	}
+	quick, _ := newServer(Config{Interval: 10 * time.Second})
+	wantInt(t, ask(t, quick, "192.0.2.1:40000", query(1, 6881, "left=5&compact=1")), "interval", 10)
 }
 
 func TestDictionaryAnswer(t *testing.T) {

@@ -44,7 +44,7 @@ type Config struct {
 	URL    string           // https, of the portal
 	Ledger payment.LedgerID // whose ledger it must be
 	// Identity returns the member's identity. It is asked at every connection,
-	// because certificates are renewed.
+	// because certificates are renewed. Nil: nobody in particular (Greet).
 	Identity func() *identity.Identity
 	// Roots returns the roots in which the portal's certificate may end.
 	Roots    func() *x509.CertPool
@@ -111,6 +111,9 @@ func (c *Client) tlsConfig(at func(portal *x509.Certificate) time.Time) *tls.Con
 			return VerifyPortal(s.PeerCertificates, c.cfg.Roots(), c.host, at(s.PeerCertificates[0]))
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			if c.cfg.Identity == nil {
+				return new(tls.Certificate), nil
+			}
 			own := c.cfg.Identity().TLS()
 			return &own, nil
 		},
