@@ -34,7 +34,12 @@ type Gateways struct {
 func (g Gateway) none() bool { return !g.Addr.IsValid() || len(g.Local) == 0 }
 
 func (g Gateway) equal(o Gateway) bool {
-	return g.Addr == o.Addr && slices.Equal(g.Local, o.Local)
+	return g.Addr == o.Addr && slices.Equal(sorted(g.Local), sorted(o.Local))
+}
+
+// sorted is for comparing: which address is listed first means nothing.
+func sorted(all []netip.Addr) []netip.Addr {
+	return slices.SortedFunc(slices.Values(all), netip.Addr.Compare)
 }
 
 // SystemGateways reads the default routes of this machine.

@@ -88,8 +88,8 @@ func (l *link) run(ctx context.Context) {
 }
 
 // lookUp looks whether there is another gateway, or this machine has another
-// address there. What was mapped before then ends by itself: whoever had it
-// may be out of reach, or is somebody else by now.
+// address there. What was mapped before is left to end: whoever had it may be out of
+// reach, or is somebody else by now.
 func (l *link) lookUp(ctx context.Context) {
 	gs, err := l.mapper.config.Gateways()
 	if err != nil {
@@ -165,8 +165,11 @@ func (l *link) pause(ctx context.Context) {
 			l.lost = true
 		}
 		// Asking again costs little: also where the epoch says that nothing is
-		// lost, as it does of a gateway that had just been started before.
-		l.plan.hurry(time.Now())
+		// lost, as it does of a gateway that had just been started before. One that
+		// has granted nothing is asked by all protocols, which costs more.
+		if now := time.Now(); len(l.held) > 0 || now.Sub(l.plan.asked) >= pauses[0] {
+			l.plan.hurry(now)
+		}
 	}
 }
 
@@ -195,10 +198,23 @@ func (l *link) renew(ctx context.Context) {
 			// Whoever refuses to go on has hardly kept what it granted.
 			l.lost, retry = true, refused.retry
 		}
+		l.bound()
 		l.plan.unrenewed(time.Now(), l.held, l.lost, retry, rand.Float64())
 		return
 	}
 	l.hold(l.speaker, fresh)
+}
+
+// bound gives what was granted without an end one, since it is not known any more
+// whether it is there.
+func (l *link) bound() {
+	held := slices.Clone(l.held)
+	for i := range held {
+		if held[i].Until.IsZero() {
+			held[i].Until = time.Now().Add(lifetimeWanted)
+		}
+	}
+	l.held = held
 }
 
 // hold takes fresh mappings in; of those that it had before it keeps what was
@@ -241,15 +257,20 @@ func (l *link) grantAll(ctx context.Context, s speaker) (granted []Mapping, firs
 			if first == nil {
 				first = err
 			}
+			if m.ExternalPort != 0 {
+				w.external = m.ExternalPort
+			}
 			l.doubt(s, w, err)
 		}
 	}
 	return granted, first
 }
 
-// doubt remembers what was asked for without an answer.
+// doubt remembers what was asked for without a refusal. Libraries lose what an error
+// was caused by: so all others are.
 func (l *link) doubt(s speaker, w wanted, err error) {
-	if !errors.Is(err, errSilent) && !errors.Is(err, context.Canceled) || len(l.doubtful) == doubtsMost {
+	var refused *refusal
+	if errors.As(err, &refused) || errors.Is(err, errClosed) || len(l.doubtful) == doubtsMost {
 		return
 	}
 	l.doubtful = append(l.doubtful, doubt{s, Mapping{Transport: w.transport, Internal: w.local, InternalPort: w.port, ExternalPort: w.external}})
@@ -280,6 +301,9 @@ func (l *link) check(ctx context.Context) {
 func (l *link) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.mapper.limits.release)
 	defer cancel()
+	if len(l.held)+len(l.doubtful) > 0 {
+		l.mapper.calls.Wait() // one that is left alone would be sent once more after this
+	}
 	var all sync.WaitGroup
 	for _, d := range l.doubtful {
 		all.Go(func() { _ = d.speaker.release(ctx, d.mapping) }) // it may never have been there

@@ -349,7 +349,7 @@ func TestLinkWaitsForGateway(t *testing.T) {
 			m.Run(ctx)
 		}()
 		at(50*time.Second, s.began)
-		const want = "failed to open port 9003: this machine has no router to ask (no default route over IPv4); connect it to a network"
+		const want = "failed to open port 9003: there is no router to ask (no default route over IPv4 where it listens); connect this machine to a network, or listen elsewhere"
 		if got := m.Status().Sentence(); got != want {
 			t.Error(got)
 		}

@@ -100,7 +100,8 @@ func (m Mapping) sameAs(o Mapping) bool {
 type speaker interface {
 	// probe finds out whether the gateway speaks it, and changes nothing there.
 	probe(ctx context.Context) error
-	// grant asks for a mapping, or for the same one again.
+	// grant asks for a mapping, or for the same one again. With an error, the
+	// external port that was asked for last, if it is another than the one wanted.
 	grant(ctx context.Context, w wanted) (Mapping, error)
 	// check tells by errLost that the gateway no longer has m.
 	check(ctx context.Context, m Mapping) error

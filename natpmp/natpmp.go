@@ -136,9 +136,7 @@ func (s *natpmpSpeaker) grant(ctx context.Context, w wanted) (Mapping, error) {
 	if r.InternalPort != w.port || r.MappedExternalPort == 0 || r.PortMappingLifetimeInSeconds == 0 {
 		return Mapping{}, fmt.Errorf("the gateway mapped port %d to port %d for %d s", r.MappedExternalPort, r.InternalPort, r.PortMappingLifetimeInSeconds)
 	}
-	if err := s.askAddress(ctx); err != nil && !errors.Is(err, errLost) {
-		return Mapping{}, err
-	}
+	_ = s.askAddress(ctx) // the mapping is there, also if its address is not told
 	return w.granted(NATPMP, s.external, r.MappedExternalPort, now, boundLifetime(r.PortMappingLifetimeInSeconds)), nil
 }
 

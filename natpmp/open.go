@@ -110,6 +110,7 @@ func (l *link) refusedByAll(ctx context.Context, speakers map[Protocol]speaker) 
 		retry = max(retry, a.retry)
 	}
 	if len(l.held) > 0 {
+		l.bound()
 		l.plan.unrenewed(time.Now(), l.held, l.lost, retry, 0)
 		return
 	}

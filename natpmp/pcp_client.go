@@ -81,6 +81,9 @@ func (s *pcpSpeaker) grant(ctx context.Context, w wanted) (Mapping, error) {
 	if err := usableExternal(a.mapped.external); err != nil {
 		return Mapping{}, err
 	}
+	if w.local.Is4() != a.mapped.external.Is4() || w.local.Is6() && a.mapped.external != w.local {
+		return Mapping{}, errors.New("the gateway says an external address that this cannot be")
+	}
 	if a.mapped.externalPort == 0 || a.lifetime == 0 {
 		return Mapping{}, errors.New("the gateway granted port 0 or no time")
 	}

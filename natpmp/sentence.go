@@ -28,7 +28,7 @@ func (s Status) ipv4() string {
 		}
 		return s.open()
 	case NoGateway:
-		return fmt.Sprintf("failed to open port %d: this machine has no router to ask (no default route over IPv4); connect it to a network", s.Port)
+		return fmt.Sprintf("failed to open port %d: there is no router to ask (no default route over IPv4 where it listens); connect this machine to a network, or listen elsewhere", s.Port)
 	case Closed:
 		return s.closed()
 	case Ended:

@@ -62,6 +62,19 @@ type Status struct {
 	Seen       netip.Addr  `json:"seen,omitzero"` // what others agree that our IPv4 address is
 }
 
+// Reachable reports whether strangers can connect over IPv4 or IPv6, as far as the
+// gateways say: by TCP, and with nothing before them that translates once more. A
+// machine with a public address needs none of them.
+func (s Status) Reachable() bool {
+	for _, l := range []*LinkStatus{&s.IPv4, &s.IPv6} {
+		tcp := slices.ContainsFunc(l.Mappings, func(m Mapping) bool { return m.Transport == TCP })
+		if tcp && l.Translation == TranslationNone {
+			return true
+		}
+	}
+	return s.IPv4.State == Closed && slices.ContainsFunc(s.IPv4.Local, public)
+}
+
 // External returns the port by which others reach a transport over IPv4, which
 // is what trackers are to be told. It is the internal one while nothing is
 // mapped: whoever forwards it by hand forwards that.

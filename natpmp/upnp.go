@@ -129,7 +129,7 @@ func (s *upnpSpeaker) address() netip.Addr { return s.external }
 func (s *upnpSpeaker) grant(ctx context.Context, w wanted) (Mapping, error) {
 	port, lease, err := s.add(ctx, w)
 	if err != nil {
-		return Mapping{}, err
+		return Mapping{ExternalPort: port}, err
 	}
 	if err := s.readBack(ctx, w, port); err != nil {
 		return Mapping{}, err
@@ -217,7 +217,12 @@ func (s *upnpSpeaker) check(ctx context.Context, m Mapping) error {
 // observe believes any announcement: UPnP has no epoch to compare.
 func (s *upnpSpeaker) observe(uint32, time.Time) bool { return true }
 
+// release deletes by the external port, which may be another machine's by now, or
+// always was.
 func (s *upnpSpeaker) release(ctx context.Context, m Mapping) error {
+	if err := s.readBack(ctx, m.again(), m.ExternalPort); errors.Is(err, errLost) {
+		return nil
+	}
 	err := upnpError(s.connection.DeletePortMappingCtx(ctx, "", m.ExternalPort, m.Transport.String()))
 	if refusedBy(err, upnpNoSuchEntry) {
 		return nil

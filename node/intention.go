@@ -331,7 +331,7 @@ func (p *purse) creditsFor(ctx context.Context, f *frozen) credits {
 	}
 	for {
 		found := p.credits(ctx)
-		if found.err != nil || !found.more {
+		if found.err != nil || !found.more || len(found.some) == 0 {
 			return found
 		}
 		if err := p.ask(ctx, &contract.Sweep{Credits: found.some}); err != nil {

@@ -221,8 +221,15 @@ func (s *Session) leave(ctx context.Context, st *state, port uint16) {
 		_, err := s.cfg.Client.Announce(ctx, st.url, a)
 		s.cfg.Log.Debug("left a port at the tracker", "port", before, "error", err)
 		s.mu.Lock()
-		st.told[i] = nothing
+		if ctx.Err() != nil { // the end of the session says goodbye by the port of before
+			st.port = before
+		} else {
+			st.told[i] = nothing
+		}
 		s.mu.Unlock()
+		if _, refused := errors.AsType[*Refused](err); ctx.Err() != nil || err != nil && !refused {
+			return // it would not be reached under another hash either
+		}
 	}
 }
 

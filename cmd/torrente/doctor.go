@@ -56,8 +56,8 @@ func newDoctor(std stdio) *cobra.Command {
 	return c
 }
 
-// examine makes all examinations at once, and tells each finding when those before it
-// are told.
+// examine makes all examinations at once, but for the first, which would be in the way
+// of others, and tells each finding when those before it are told.
 func (d *doctor) examine(asJSON bool) error {
 	if _, _, err := d.at.protocols(); err != nil {
 		return err
@@ -78,6 +78,9 @@ func (d *doctor) examine(asJSON bool) error {
 			v, says := e.make(d.c.Context())
 			found[i] = finding{e.about, v, printable(says)}
 		})
+		if i == 0 {
+			<-done[i]
+		}
 	}
 	for i := range examinations {
 		<-done[i]

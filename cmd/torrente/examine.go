@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"torrente/natpmp"
 	"torrente/payment/ledger/remote"
 )
 
@@ -177,7 +176,7 @@ func (d *doctor) router(context.Context) (verdict, string) {
 	if err != nil {
 		return limited, err.Error()
 	}
-	if s.IPv4.State == natpmp.Open && s.IPv4.Translation == natpmp.TranslationNone {
+	if s.Reachable() {
 		return fine, s.Sentence()
 	}
 	return limited, s.Sentence()

@@ -95,6 +95,34 @@ func (h home) take() (release func(), err error) {
 	return release, nil
 }
 
+// leaveTime is how long a command may have the folder that is no node: it asks the
+// router, say.
+const leaveTime = 15 * time.Second
+
+// takeSoon takes the folder, also from a command that has it for a while. The error is
+// *inUse at once if a node has it.
+func (h home) takeSoon(ctx context.Context) (release func(), err error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(leaveTime); ; {
+		release, err = h.take()
+		if _, busy := errors.AsType[*inUse](err); !busy {
+			return release, err
+		}
+		if at, bad := control.Read(h.path(control.File)); bad == nil && at.PID == h.owner() {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Canceled
+		case <-tick.C:
+			if time.Now().After(end) {
+				return nil, err
+			}
+		}
+	}
+}
+
 // unusable says why there can be no state in a folder.
 func unusable(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {

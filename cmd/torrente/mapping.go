@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -104,24 +105,55 @@ func startMapping(m *natpmp.Mapper, n *node.Node, out io.Writer) *mapping {
 	k := &mapping{mapper: m, end: end}
 	k.tasks.Go(func() { m.Run(ctx) })
 	k.tasks.Go(func() {
-		said, place := "", whereabouts{port: m.Status().Port}
-		for {
+		t := teller{place: whereabouts{port: m.Status().Port}}
+		for again := make(<-chan time.Time); ; {
 			select {
 			case <-ctx.Done():
 				return
 			case <-m.Changed():
+			case <-again:
+			}
+			if ctx.Err() != nil {
+				return // what is mapped is being given back
 			}
 			s := m.Status()
-			if place.move(&s) {
-				n.Moved(place.port)
+			moved, news, wait := t.tell(time.Now(), &s)
+			if moved {
+				n.Moved(t.place.port)
 			}
-			if now := reachability(s); now != "" && now != said {
-				said = now
+			if news {
 				fmt.Fprintln(out, printable(s.Sentence()))
 			}
+			again = time.After(wait)
 		}
 	})
 	return k
+}
+
+// tellPause is how often trackers and the user are told at most, whatever the router
+// does.
+const tellPause = time.Minute
+
+// teller decides what is told of a router.
+type teller struct {
+	place   whereabouts
+	moved   bool // which the trackers have not heard
+	movedAt time.Time
+	said    string
+	saidAt  time.Time
+}
+
+// tell takes a status, and says what is to be told now, and after what time it is to be
+// asked again.
+func (t *teller) tell(now time.Time, s *natpmp.Status) (moved, news bool, wait time.Duration) {
+	t.moved = t.place.move(s) || t.moved
+	if t.moved && now.Sub(t.movedAt) >= tellPause {
+		t.moved, t.movedAt, moved = false, now, true
+	}
+	if r := reachability(*s); r != "" && r != t.said && now.Sub(t.saidAt) >= tellPause {
+		t.said, t.saidAt, news = r, now, true
+	}
+	return moved, news, tellPause
 }
 
 // whereabouts is where trackers believe that others reach us. They see the address

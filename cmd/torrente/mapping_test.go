@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"torrente/natpmp"
 )
@@ -85,5 +86,40 @@ func TestMapperOfAddress(t *testing.T) {
 		if (m != nil) != c.asked || (err != nil) != c.bad {
 			t.Errorf("%+v: %v, %v", c.at, m, err)
 		}
+	}
+}
+
+// A router that changes its mind all the time makes nobody hammer trackers: they, and
+// the user, hear once a minute, and the last of it.
+func TestTeller(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	x := teller{place: whereabouts{port: 9003}}
+	moves, news := 0, 0
+	for second := range 600 {
+		a := netip.AddrFrom4([4]byte{11, 0, 0, byte(second % 7)})
+		s := &natpmp.Status{Port: 9003, IPv6: natpmp.LinkStatus{State: natpmp.NoGateway}, IPv4: natpmp.LinkStatus{
+			State: natpmp.Open, External: a, Mappings: []natpmp.Mapping{{Transport: natpmp.TCP, External: a, ExternalPort: uint16(40000 + second)}},
+		}}
+		moved, new, wait := x.tell(now.Add(time.Duration(second)*time.Second), s)
+		if moved {
+			moves++
+		}
+		if new {
+			news++
+		}
+		if wait != tellPause || x.place.port != uint16(40000+second) {
+			t.Fatalf("second %d: %+v, %s", second, x, wait)
+		}
+	}
+	if moves != 10 || news != 10 {
+		t.Errorf("in ten minutes trackers heard %d times, the user %d times", moves, news)
+	}
+	// The last change is told when nothing happens any more.
+	s := &natpmp.Status{Port: 9003}
+	if moved, _, _ := x.tell(now.Add(700*time.Second), s); !moved || x.place.port != 9003 {
+		t.Errorf("%+v", x)
+	}
+	if moved, _, _ := x.tell(now.Add(800*time.Second), s); moved {
+		t.Error("it was told twice")
 	}
 }

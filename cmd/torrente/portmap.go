@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,12 +56,18 @@ func portmap(c *cobra.Command, std stdio, at *address, asJSON bool) error {
 		return interrupted(c.Context(), err)
 	}
 	if asJSON {
-		return printJSON(std.out, s)
+		err = printJSON(std.out, s)
+	} else {
+		showLink(std.out, "IPv4", &s.IPv4)
+		showLink(std.out, "IPv6", &s.IPv6)
 	}
-	showLink(std.out, "IPv4", &s.IPv4)
-	showLink(std.out, "IPv6", &s.IPv6)
-	if s.IPv4.State != natpmp.Open && s.IPv6.State != natpmp.Open {
+	switch {
+	case err != nil:
+		return err
+	case !s.Reachable():
 		return errors.New(printable(s.Sentence()))
+	case asJSON:
+		return nil
 	}
 	fmt.Fprintln(std.out, printable(s.Sentence()))
 	if !running {
@@ -85,6 +94,18 @@ func (h home) askRouter(c *cobra.Command, std stdio, at *address) (s natpmp.Stat
 		return s, true, err
 	}
 	defer release()
+	if at.port == 0 {
+		return s, false, usageError{errors.New("any port cannot be asked for: give one with --port")}
+	}
+	// Who has the port may have it mapped, too, and would lose that with ours.
+	l, err := net.Listen("tcp", net.JoinHostPort(at.bind, strconv.Itoa(int(at.port))))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return s, false, fmt.Errorf("port %d is taken by another program of this machine, which may have it opened: end that, or give another with --port", at.port)
+	}
+	if err != nil {
+		return s, false, fmt.Errorf("listen on port %d: %w", at.port, err)
+	}
+	defer l.Close()
 	m, err := at.mapper(h, at.port, logger(c, std.err))
 	if err != nil {
 		return s, false, err

@@ -44,7 +44,7 @@ func openSession(c *cobra.Command, std stdio, at *address, want wanted) (s *sess
 		return nil, err
 	}
 	s = &session{home: h}
-	if s.release, err = h.take(); err != nil {
+	if s.release, err = h.takeSoon(c.Context()); err != nil {
 		return nil, err
 	}
 	if want.member {

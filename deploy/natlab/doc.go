@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command natlab shows a paid download between two homes, each behind its router, on
 // one machine: network namespaces, Debian's miniupnpd and nftables, and the processes
 // that people would run. It needs root, and removes what it made.

@@ -14,12 +14,15 @@ import (
 	"torrente/internal/netlab"
 )
 
+var programDir string // once it is built
+
 // program builds the node once.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "natlab-test-")
 	if err != nil {
 		return "", err
 	}
+	programDir = dir
 	path := filepath.Join(dir, "torrente")
 	if out, err := exec.Command("go", "build", "-o", path, "torrente/cmd/torrente").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
@@ -29,8 +32,8 @@ var program = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if programDir != "" {
+		os.RemoveAll(programDir)
 	}
 	os.Exit(code)
 }

@@ -195,7 +195,7 @@ func (c *commitment) read(in *cryptobyte.String) bool {
 	ok := readCommitment(in, &parsed) && in.ReadUint32(&c.cap) && c.cap > 0 && c.cap <= parsed.Links &&
 		in.ReadUint8(&c.end) && c.end <= endSettled && in.ReadUint32(&c.final)
 	c.Commitment = &parsed
-	return ok && (c.ended() || c.final == 0)
+	return ok && c.final <= parsed.Links && (c.ended() || c.final == 0)
 }
 
 // readCommitment reads the bytes that are hashed to a commitment's id.

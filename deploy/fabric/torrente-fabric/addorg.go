@@ -36,6 +36,11 @@ func addOrganisation(ctx context.Context, o *options) error {
 	return n.keep(func() error { return n.joinLate(ctx, last) }, func() { n.Joining = "" })
 }
 
+// joining says what there is to do before anything else is changed.
+func (n *network) joining() error {
+	return fmt.Errorf("%s has not joined wholly: give add-org --org %s once more, and go on then", n.Joining, n.Joining)
+}
+
 // mayJoin says whether an organisation can be added now.
 func (n *network) mayJoin(made bool, name string) error {
 	switch {
@@ -48,7 +53,7 @@ func (n *network) mayJoin(made bool, name string) error {
 	case n.Joining != "" && n.Joining == name:
 		return nil
 	case n.Joining != "":
-		return fmt.Errorf("%s has not joined wholly: give add-org --org %s once more, and then add others", n.Joining, n.Joining)
+		return n.joining()
 	case !validName(name):
 		return fmt.Errorf("%.80q is no name for an organisation: take 1 to 32 letters", name)
 	case slices.ContainsFunc(append(n.Members[:len(n.Members):len(n.Members)], ordererMSP), func(m string) bool { return strings.EqualFold(m, name) }):

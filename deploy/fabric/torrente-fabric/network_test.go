@@ -62,7 +62,7 @@ func TestNetworksAreKept(t *testing.T) {
 	again.Begun, again.Joining = true, "Delta"
 	again.Members = append(again.Members, "Delta")
 	for name, says := range map[string]string{
-		"Delta": "", "Epsilon": "Delta has not joined wholly: give add-org --org Delta once more, and then add others",
+		"Delta": "", "Epsilon": "Delta has not joined wholly: give add-org --org Delta once more, and go on then",
 	} {
 		if err := again.mayJoin(true, name); (err == nil) != (says == "") || err != nil && err.Error() != says {
 			t.Errorf("%s: %v", name, err)

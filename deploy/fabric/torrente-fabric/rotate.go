@@ -51,6 +51,10 @@ func (n *network) mayRotate(made bool, name string) error {
 		return nil
 	case n.Leaving != "":
 		return n.rotating()
+	case n.Next != nil:
+		return errUpgrading
+	case n.Joining != "":
+		return n.joining()
 	case !slices.ContainsFunc(all, called):
 		return fmt.Errorf("%.80q is no orderer of the network, which are %s: name one with --orderer", name, namesOf(all))
 	case n.Orderers > maxOrderers-maxNodes:

@@ -23,7 +23,7 @@ func upgrade(ctx context.Context, o *options) error {
 	case !made || !n.Begun:
 		return fmt.Errorf("%s holds no network with a chaincode: make one with up and deploy", n.dir)
 	case n.Joining != "":
-		return fmt.Errorf("%s has not joined wholly: give add-org --org %s once more, and then upgrade", n.Joining, n.Joining)
+		return n.joining()
 	case n.Leaving != "":
 		return n.rotating()
 	}
