@@ -100,3 +100,29 @@ func TestRemediesAreRanked(t *testing.T) {
 		}
 	}
 }
+
+// UDP alone is of no use to who listens by TCP, nor is a port on a router behind another.
+func TestReachable(t *testing.T) {
+	behind := openBy(UPnP, TCP, UDP)
+	behind.Translation = TranslationPrivate
+	pinhole := status(LinkStatus{State: Closed})
+	pinhole.IPv6 = openBy(PCP, TCP)
+	publicHost := status(LinkStatus{State: Closed})
+	publicHost.IPv4.Local = []netip.Addr{addr("11.0.0.9")}
+	for name, c := range map[string]struct {
+		s    Status
+		want bool
+	}{
+		"open":             {status(openBy(PCP, TCP, UDP)), true},
+		"UDP alone":        {status(openBy(NATPMP, UDP)), false},
+		"behind another":   {status(behind), false},
+		"closed":           {status(LinkStatus{State: Closed}), false},
+		"asking":           {status(LinkStatus{State: Asking}), false},
+		"a pinhole":        {pinhole, true},
+		"a public address": {publicHost, true},
+	} {
+		if got := c.s.Reachable(); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

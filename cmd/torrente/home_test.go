@@ -108,3 +108,34 @@ func TestTakeAfterTheHolder(t *testing.T) {
 		}
 	})
 }
+
+// A node waits for a command that has its folder for a while, and not for another node.
+func TestTakeSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := home(t.TempDir())
+		release, err := h.take()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(3*time.Second, release)
+		next, err := h.takeSoon(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next()
+		began := time.Now()
+		if _, err := h.takeSoon(t.Context()); !isInUse(err) || time.Since(began) < leaveTime {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		h.leave(t, control.At{Address: "127.0.0.1:80", PID: os.Getpid(), Offers: []string{offersRouter}}, os.Getpid())
+		began = time.Now()
+		if _, err := h.takeSoon(t.Context()); !isInUse(err) || time.Since(began) > 0 {
+			t.Errorf("from a node, after %s: %v", time.Since(began), err)
+		}
+	})
+}
+
+func isInUse(err error) bool {
+	_, busy := errors.AsType[*inUse](err)
+	return busy
+}
