@@ -92,3 +92,27 @@ func TestWitnessesAreBounded(t *testing.T) {
 		t.Errorf("%d are remembered", len(w.said))
 	}
 }
+
+// When others agree that we have another address than the gateway says, that is news:
+// something translates before it.
+func TestWitnessesAreNews(t *testing.T) {
+	m := New(Config{Port: 9003})
+	m.publish(false, openBy(PCP, TCP))
+	<-m.Changed()
+	for i, from := range []string{"11.1.0.1", "11.1.0.2", "11.2.0.1", "11.3.0.1"} {
+		m.Seen(addr(from), addr("11.0.0.99"))
+		select {
+		case <-m.Changed():
+			if i != 3 {
+				t.Errorf("%s was enough", from)
+			}
+		default:
+			if i == 3 {
+				t.Error("nobody was told")
+			}
+		}
+	}
+	if got := m.Status(); got.IPv4.Translation != TranslationUnknown || got.Reachable() {
+		t.Errorf("%+v", got)
+	}
+}

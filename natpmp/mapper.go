@@ -94,8 +94,8 @@ func (m *Mapper) Run(ctx context.Context) {
 	m.calls.Wait()
 }
 
-// Changed receives after a link's state or what it has mapped is another. It has
-// one reader.
+// Changed receives after a link's state, what it has mapped, or the address on which
+// others agree is another. It has one reader.
 func (m *Mapper) Changed() <-chan struct{} { return m.changed }
 
 // Seen takes what a peer (BEP 10, yourip) or a tracker at from says that our
@@ -104,7 +104,19 @@ func (m *Mapper) Changed() <-chan struct{} { return m.changed }
 func (m *Mapper) Seen(from, ours netip.Addr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	before := m.witnesses.agreed()
 	m.witnesses.hear(from, ours)
+	if m.witnesses.agreed() != before {
+		m.tell()
+	}
+}
+
+// tell wakes who waits for news. The lock is held.
+func (m *Mapper) tell() {
+	select {
+	case m.changed <- struct{}{}:
+	default: // who waits hasn't looked yet, and will see this, too
+	}
 }
 
 // Status tells what is mapped, what was tried, and what stands in the way.
@@ -130,11 +142,7 @@ func (m *Mapper) publish(v6 bool, s LinkStatus) {
 	}
 	same := of.State == s.State && slices.EqualFunc(of.Mappings, s.Mappings, Mapping.sameAs)
 	*of = s
-	if same {
-		return
-	}
-	select {
-	case m.changed <- struct{}{}:
-	default: // who waits hasn't looked yet, and will see this, too
+	if !same {
+		m.tell()
 	}
 }

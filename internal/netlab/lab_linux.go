@@ -64,19 +64,6 @@ func sweep() {
 	}
 }
 
-// Possible says why this machine has no namespaces for anybody, as some containers do.
-// What New says of root and programs is another thing, and can be mended.
-func Possible() error {
-	l, err := New()
-	if err != nil {
-		return nil
-	}
-	if err := l.Build("ip netns add {probe}"); err != nil {
-		return fmt.Errorf("no network namespaces here: %w", err)
-	}
-	return l.Close()
-}
-
 // Build runs commands, one a line. A namespace's name stands in braces; netns add
 // makes it.
 func (l *Lab) Build(script string) error {
