@@ -81,6 +81,7 @@ func BenchmarkRealNetwork(b *testing.B) {
 	}
 	began := time.Now()
 	m.open(b, n)
+	m.atHome(b)
 	b.Logf("%d commitments opened in %s", payersOfMarket*uploadersOfMarket*slotsOfMarket, time.Since(began).Round(time.Second))
 	for b.Loop() { // once
 		one := m.beside(b, 64, 256, 7)
@@ -116,7 +117,7 @@ func bare(b *testing.B, c *Client) error {
 	if err != nil {
 		return err
 	}
-	_, err = send(b.Context(), tx)
+	_, err = sendAndAsk(b.Context(), tx)
 	return err
 }
 

@@ -40,7 +40,7 @@ type Client struct {
 	patience time.Duration
 	slots    chan struct{} // one is taken by each call under way
 
-	preferred atomic.Uint32 // index of the gateway that worked last
+	preferred preference
 	seen      atomic.Uint64 // the highest block that a call has told of
 	grace     atomic.Int64  // a time.Duration, of hearings; 0: the shortest
 
@@ -125,6 +125,7 @@ func (c *Client) begin(ctx context.Context) (call context.Context, done func(), 
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
+	c.goHome()
 	call, cancel := context.WithTimeout(ctx, c.patience)
 	stop := context.AfterFunc(c.closed, cancel)
 	select {
@@ -133,8 +134,7 @@ func (c *Client) begin(ctx context.Context) (call context.Context, done func(), 
 	case <-call.Done():
 		stop()
 		cancel()
-		g, _ := c.gateway(0)
-		return nil, nil, c.ended(ctx, g, errBusy)
+		return nil, nil, c.ended(ctx, c.gateway(0), errBusy)
 	}
 }
 
@@ -154,14 +154,23 @@ func (c *Client) ended(ctx context.Context, g *gateway, last error) error {
 }
 
 // gateway returns the one to try first, or the one after so many failures.
-func (c *Client) gateway(failures int) (*gateway, uint32) {
-	i := (c.preferred.Load() + uint32(failures)) % uint32(len(c.gateways))
-	return c.gateways[i], i
+func (c *Client) gateway(failures int) *gateway {
+	i := (c.preferred.first() + uint32(failures)) % uint32(len(c.gateways))
+	return c.gateways[i]
+}
+
+// after returns the gateway to try when one has failed: the one that is preferred by
+// now, or the next.
+func (c *Client) after(failed *gateway) *gateway {
+	if first := c.gateway(0); first != failed {
+		return first
+	}
+	return c.gateway(1)
 }
 
 // prefer has a gateway tried first from now on.
 func (c *Client) prefer(g *gateway) {
-	c.preferred.Store(uint32(slices.Index(c.gateways, g)))
+	c.preferred.set(uint32(slices.Index(c.gateways, g)), g.own, time.Now())
 }
 
 // noteHeight remembers a block that a caller is told of.

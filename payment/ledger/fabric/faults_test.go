@@ -62,6 +62,7 @@ func faults(t *testing.T, n *realNetwork, m *members) {
 			at = time.Now()
 			one.repair(t)
 			l.recovers(t, "the repair began", at)
+			l.goesHome(t, at)
 			l.finish(t, m)
 		})
 		if !ok {

@@ -41,6 +41,7 @@ type gateway struct {
 	network   *client.Network
 	contract  *client.Contract
 	systemQry *client.Contract // qscc, Fabric's own chaincode about blocks
+	commits   commits          // used for peers of the own organisation
 }
 
 // submitter is the Fabric identity of a profile.
@@ -107,6 +108,7 @@ func (p *Profile) dial(at Gateway, who *submitter) (*gateway, error) {
 	g.network = g.client.GetNetwork(p.Channel)
 	g.contract = g.network.GetContract(p.Chaincode)
 	g.systemQry = g.network.GetContract("qscc")
+	g.commits.gateway = g
 	return g, nil
 }
 

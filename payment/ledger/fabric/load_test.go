@@ -134,6 +134,15 @@ func (l *load) recovers(t *testing.T, what string, moment time.Time) {
 	t.Logf("first commit after %s: alpha %s, beta %s, gamma %s", what, took["alpha"], took["beta"], took["gamma"])
 }
 
+// goesHome waits until each organisation's client uses its own peer again.
+func (l *load) goesHome(t *testing.T, repaired time.Time) {
+	t.Helper()
+	for name, c := range l.clients {
+		until(t, name+" is back at its own peer", func() bool { return c.gateway(0).own || t.Failed() })
+	}
+	t.Logf("all are back at their own peers %s after the repair began", time.Since(repaired).Round(time.Millisecond))
+}
+
 // finish ends the load and compares what was acknowledged with the ledger: every
 // transaction is there once, nothing else is, and no coin is gone.
 func (l *load) finish(t *testing.T, m *members) {

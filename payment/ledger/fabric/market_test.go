@@ -93,6 +93,18 @@ func (m *market) open(b *testing.B, n *realNetwork) {
 	}
 }
 
+// atHome waits until all clients use their own organisation's peer: on a slow machine
+// others stand in while many commitments are opened at once.
+func (m *market) atHome(b *testing.B) {
+	b.Helper()
+	for _, c := range m.clients {
+		until(b, "a client is back at its own peer", func() bool {
+			must[contract.Answer](b)(c.Query(b.Context(), contract.Query{Kind: contract.QueryLedger}))
+			return c.gateway(0).own
+		})
+	}
+}
+
 func (m *market) register(b *testing.B) {
 	b.Helper()
 	c := m.client(0)

@@ -3,7 +3,6 @@
 package fabric
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -149,22 +148,6 @@ func (n *realNetwork) kill(t testing.TB, name string) {
 		threads, gone := os.ReadDir(dir + "/task")
 		return err != nil || gone != nil || len(threads) <= 1 && strings.Contains(string(text), ") Z ")
 	})
-}
-
-// until asks again and again until something is so.
-func until(t testing.TB, what string, so func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	every := time.NewTicker(20 * time.Millisecond)
-	defer every.Stop()
-	for !so() {
-		select {
-		case <-every.C:
-		case <-ctx.Done():
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
 }
 
 func orderer(number int) string { return fmt.Sprintf("orderer%d", number+1) }

@@ -41,7 +41,7 @@ func (c *Client) Query(ctx context.Context, q contract.Query) (contract.Answer, 
 	defer done()
 	var last error
 	for failures := 0; ; failures++ {
-		g, _ := c.gateway(failures)
+		g := c.gateway(failures)
 		r, err := c.believe(call, g, func(ctx context.Context, g *gateway) (reply, error) { return c.reply(ctx, g, argument) })
 		switch {
 		case err == nil && r.refusal != nil:

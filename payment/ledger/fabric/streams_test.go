@@ -24,38 +24,67 @@ import (
 type teller struct {
 	gatewaypb.UnimplementedGatewayServer
 	peer.UnimplementedDeliverServer
-	t       *testing.T
-	last    uint64                                                       // height that it tells of
-	deliver func(stream int, next uint64, tell func(*common.Block) bool) // what it tells; then the stream breaks
-	streams atomic.Int64                                                 // that were opened
+	t        *testing.T
+	last     uint64                                                             // height that it tells of
+	deliver  func(stream int, next uint64, tell func(*common.Block) bool)       // what it tells; then the stream breaks
+	filtered func(stream int, next uint64, tell func(*peer.FilteredBlock) bool) // the same of filtered blocks
+	streams  atomic.Int64                                                       // that were opened
+	ails     int64                                                              // so often it is asked in vain
+	asked    atomic.Int64
 }
 
 // Evaluate answers how high the chain is.
 func (p *teller) Evaluate(context.Context, *gatewaypb.EvaluateRequest) (*gatewaypb.EvaluateResponse, error) {
+	if p.asked.Add(1) <= p.ails {
+		return nil, errors.New("it is not well")
+	}
 	info := bytesOf(p.t, &common.BlockchainInfo{Height: p.last + 1})
 	return &gatewaypb.EvaluateResponse{Result: &peer.Response{Status: 200, Payload: info}}, nil
 }
 
 // Deliver tells blocks.
 func (p *teller) Deliver(s grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse]) error {
-	n := int(p.streams.Add(1))
-	e, err := s.Recv()
+	next, err := seek(s)
 	if err != nil {
 		return err
 	}
-	var payload common.Payload
-	var seek ab.SeekInfo
-	if err := unmarshalAll(e.GetPayload(), &payload, func() []byte { return payload.GetData() }, &seek); err != nil {
-		return err
-	}
-	p.deliver(n, seek.GetStart().GetSpecified().GetNumber(), func(b *common.Block) bool {
-		if b == nil { // silence, until nobody listens any more
-			<-s.Context().Done()
-			return false
-		}
-		return s.Send(&peer.DeliverResponse{Type: &peer.DeliverResponse_Block{Block: b}}) == nil
+	p.deliver(int(p.streams.Add(1)), next, func(b *common.Block) bool {
+		return telling(s, b == nil, &peer.DeliverResponse{Type: &peer.DeliverResponse_Block{Block: b}})
 	})
 	return nil
+}
+
+// DeliverFiltered tells filtered blocks.
+func (p *teller) DeliverFiltered(s grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse]) error {
+	next, err := seek(s)
+	if err != nil {
+		return err
+	}
+	p.filtered(int(p.streams.Add(1)), next, func(b *peer.FilteredBlock) bool {
+		return telling(s, b == nil, &peer.DeliverResponse{Type: &peer.DeliverResponse_FilteredBlock{FilteredBlock: b}})
+	})
+	return nil
+}
+
+// seek reads from which block on a stream is asked for.
+func seek(s grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse]) (next uint64, err error) {
+	e, err := s.Recv()
+	if err != nil {
+		return 0, err
+	}
+	var payload common.Payload
+	var seek ab.SeekInfo
+	err = unmarshalAll(e.GetPayload(), &payload, func() []byte { return payload.GetData() }, &seek)
+	return seek.GetStart().GetSpecified().GetNumber(), err
+}
+
+// telling sends one block, or is silent until nobody listens any more.
+func telling(s grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse], silent bool, b *peer.DeliverResponse) bool {
+	if silent {
+		<-s.Context().Done()
+		return false
+	}
+	return s.Send(b) == nil
 }
 
 // listening is a client of peers like that. The first is of the own organisation.
@@ -78,6 +107,7 @@ func listening(t *testing.T, tellers ...*teller) *Client {
 			client.WithHash(hash.SHA256), client.WithClientConnection(g.conn)))
 		g.network = g.client.GetNetwork("torrente")
 		g.contract, g.systemQry = g.network.GetContract("torrente"), g.network.GetContract("qscc")
+		g.commits.gateway = g
 		c.gateways = append(c.gateways, g)
 	}
 	return c
@@ -146,5 +176,21 @@ func TestVerifyAsksTheNext(t *testing.T) {
 	liar := listening(t, &teller{last: 2, deliver: all})
 	if _, err := liar.Verify(t.Context()); !errors.Is(err, ledger.ErrDamaged) {
 		t.Error(err)
+	}
+}
+
+// until asks again and again until something is so.
+func until(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for !so() {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			t.Fatalf("not within a minute: %s", what)
+		}
 	}
 }

@@ -46,11 +46,11 @@ func (c *Client) execute(ctx context.Context, function string, argument []byte) 
 	said := refusals{}
 	var last error
 	for failures, conflicts := 0, 0; ; {
-		g, index := c.gateway(failures)
+		g := c.gateway(failures)
 		r, err := c.takeOver(call, g, failures, function, argument)
 		if err == nil {
 			if failures > 0 {
-				c.preferred.Store(index)
+				c.prefer(g)
 			}
 			c.noteHeight(r.Height)
 			return r, nil
@@ -138,7 +138,7 @@ func (c *Client) judgedAt(ctx context.Context, g *gateway, out *invocation.Outco
 func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) (uint64, error) {
 	var last error
 	for n := 1; ; n++ {
-		height, err := send(ctx, tx)
+		height, err := c.send(ctx, g, tx, n > 1)
 		if err == nil && !g.own {
 			height, err = c.committed(ctx, tx.TransactionID())
 		}
@@ -156,26 +156,55 @@ func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) 
 		if err != nil {
 			return 0, err
 		}
-		next, index := c.gateway(1)
+		next := c.after(g)
 		if tx, err = next.client.NewTransaction(signed); err != nil {
 			return 0, fmt.Errorf("%s: %w", next.address, err)
 		}
 		// The peer that tells of the commit is the one that has it: it is asked
 		// next time, too.
-		c.preferred.Store(index)
+		c.prefer(next)
 		g = next
 	}
 }
 
-// send sends a transaction once and waits for its commit.
-func send(ctx context.Context, tx *client.Transaction) (uint64, error) {
-	short, cancel := context.WithTimeout(ctx, orderTimeout)
-	defer cancel()
-	commit, err := tx.SubmitWithContext(short)
+// send sends a transaction once and waits for its commit. A stream of blocks may
+// have told already of what was sent before.
+func (c *Client) send(ctx context.Context, g *gateway, tx *client.Transaction, before bool) (uint64, error) {
+	if before || !g.own {
+		return sendAndAsk(ctx, tx)
+	}
+	expected := g.commits.expect(c.closed, tx.TransactionID(), c.seen.Load())
+	if expected == nil {
+		return sendAndAsk(ctx, tx)
+	}
+	defer expected.forget()
+	commit, err := submit(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	became, told, err := expected.wait(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case !told:
+		return statusOf(ctx, commit)
+	}
+	return became.valid()
+}
+
+// sendAndAsk sends a transaction once and asks the gateway for its commit status.
+func sendAndAsk(ctx context.Context, tx *client.Transaction) (uint64, error) {
+	commit, err := submit(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
 	return statusOf(ctx, commit)
+}
+
+func submit(ctx context.Context, tx *client.Transaction) (*client.Commit, error) {
+	short, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	return tx.SubmitWithContext(short)
 }
 
 func statusOf(ctx context.Context, commit *client.Commit) (uint64, error) {
@@ -185,8 +214,13 @@ func statusOf(ctx context.Context, commit *client.Commit) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if status.Code != peer.TxValidationCode_VALID {
-		return 0, fmt.Errorf("%w (%v)", errInvalid, status.Code)
+	return verdict{status.BlockNumber, status.Code}.valid()
+}
+
+// valid returns the block, or errInvalid.
+func (v verdict) valid() (uint64, error) {
+	if v.code != peer.TxValidationCode_VALID {
+		return 0, fmt.Errorf("%w (%v)", errInvalid, v.code)
 	}
-	return status.BlockNumber, nil
+	return v.height, nil
 }

@@ -36,7 +36,7 @@ func (c *Client) Verify(ctx context.Context) (report ledger.Report, err error) {
 	defer cancel()
 	defer context.AfterFunc(c.closed, cancel)()
 	for i := range c.gateways {
-		g, _ := c.gateway(i)
+		g := c.gateway(i)
 		report, err = c.verifyAt(call, g)
 		if _, far := errors.AsType[*Unreachable](err); !far {
 			return report, err
@@ -85,7 +85,7 @@ func (c *Client) verifyAt(ctx context.Context, g *gateway) (ledger.Report, error
 var errEnded = errors.New("the stream of blocks ended")
 
 // drain ends a stream of blocks: whoever sends them waits until they are taken.
-func drain(cancel context.CancelFunc, blocks <-chan *common.Block) {
+func drain[B any](cancel context.CancelFunc, blocks <-chan B) {
 	cancel()
 	for range blocks {
 	}
