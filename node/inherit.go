@@ -55,25 +55,28 @@ func (m *Membership) inheritCoins(ctx context.Context, now time.Time, from payme
 
 // inheritIntentions closes what the account froze and may still be opened on.
 func (m *Membership) inheritIntentions(ctx context.Context, now time.Time, from payment.Account) (sum payment.Amount, err error) {
-	err = m.intentionsOf(ctx, from, func(i *contract.IntentionInfo) error {
-		if i.Closed {
-			return nil
-		}
-		r, err := m.call(ctx, now, &contract.Close{Intention: i.ID})
-		if err != nil {
-			return err
-		}
-		m.noteReclaimed(now, i.Torrent, r.Coins)
-		sum, _ = sum.Add(r.Coins)
-		return nil
-	})
-	return sum, err
-}
-
-func (m *Membership) inheritExpired(ctx context.Context, now time.Time, from payment.Account) (sum payment.Amount, err error) {
-	due, err := m.expiredOf(ctx, now, from, func(payment.CommitmentID) {})
+	all, err := m.intentionsOf(ctx, from)
 	if err != nil {
 		return 0, err
 	}
-	return m.refundAll(ctx, now, due)
+	for _, i := range all {
+		if i.Closed {
+			continue
+		}
+		r, err := m.call(ctx, now, &contract.Close{Intention: i.ID})
+		if err != nil {
+			return sum, err
+		}
+		m.noteReclaimed(now, i.Torrent, r.Coins)
+		sum, _ = sum.Add(r.Coins)
+	}
+	return sum, nil
+}
+
+func (m *Membership) inheritExpired(ctx context.Context, now time.Time, from payment.Account) (sum payment.Amount, err error) {
+	u, err := m.underway(ctx, from)
+	if err != nil {
+		return 0, err
+	}
+	return m.refundAll(ctx, now, u.expired(now))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"torrente/identity"
+	"torrente/payment"
 	"torrente/payment/wallet"
 )
 
@@ -49,7 +50,7 @@ func (k *keeper) run(ctx context.Context) {
 
 // look reports whether all could be done.
 func (k *keeper) look(ctx context.Context, now time.Time) bool {
-	err := k.member.CheckRecords(ctx)
+	u, err := k.member.checkRecords(ctx)
 	if foreign, ok := errors.AsType[*Foreign](err); ok {
 		if !k.told {
 			k.told = true
@@ -57,7 +58,7 @@ func (k *keeper) look(ctx context.Context, now time.Time) bool {
 		}
 		err = nil
 	}
-	coins, err2 := k.member.refundExpired(ctx, now)
+	coins, err2 := k.refund(ctx, now, u)
 	if coins > 0 {
 		k.node.cfg.Log.Info("reclaimed what expired", "coins", coins)
 	}
@@ -68,6 +69,16 @@ func (k *keeper) look(ctx context.Context, now time.Time) bool {
 		}
 	}
 	return err == nil && err2 == nil && err3 == nil
+}
+
+// refund takes back what expired, by what the ledger said just now, or by asking it.
+func (k *keeper) refund(ctx context.Context, now time.Time, u *underway) (coins payment.Amount, err error) {
+	if u == nil {
+		if u, err = k.member.underway(ctx, k.member.account()); err != nil {
+			return 0, err
+		}
+	}
+	return k.member.refundExpired(ctx, now, u)
 }
 
 // renew gets the next certificate at half of the old one's life. Until that

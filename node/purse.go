@@ -150,11 +150,18 @@ func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 	return nil
 }
 
-// learnPrice takes the price of an epoch, and that of the epoch before.
+// learnPrice takes the price of an epoch, and that of the epoch before, unless a
+// later one is known.
 func (p *purse) learnPrice(price, before payment.Amount, epoch uint64) {
 	p.mu.Lock()
-	p.price, p.before, p.epoch = price, before, epoch
+	late := epoch < p.epoch
+	if !late {
+		p.price, p.before, p.epoch = price, before, epoch
+	}
 	p.mu.Unlock()
+	if late {
+		return
+	}
 	p.setPrice(price)
 	p.tellAll(p.priceEvent())
 }

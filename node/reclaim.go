@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"torrente/identity"
 	"torrente/payment"
@@ -59,7 +62,11 @@ func (m *Membership) reclaim(ctx context.Context, now time.Time, inUse func(paym
 		m.noteReclaimed(now, i.Torrent, coins)
 		sum, _ = sum.Add(coins) // a part of what was minted
 	}
-	coins, err := m.refundExpired(ctx, now)
+	u, err := m.underway(ctx, m.account())
+	if err != nil {
+		return sum, fmt.Errorf("reclaim: %w", err)
+	}
+	coins, err := m.refundExpired(ctx, now, u)
 	sum, _ = sum.Add(coins)
 	if err != nil {
 		return sum, fmt.Errorf("reclaim: %w", err)
@@ -70,14 +77,13 @@ func (m *Membership) reclaim(ctx context.Context, now time.Time, inUse func(paym
 // refundExpired settles what expired, as the ledger knows it: also commitments
 // that ended by a close of which the seller redeemed less, and those that the
 // wallet has forgotten.
-func (m *Membership) refundExpired(ctx context.Context, now time.Time) (sum payment.Amount, err error) {
-	registered := map[payment.CommitmentID]bool{}
-	due, err := m.expiredOf(ctx, now, m.account(), func(id payment.CommitmentID) { registered[id] = true })
-	if err != nil {
-		return 0, err
-	}
-	if sum, err = m.refundAll(ctx, now, due); err != nil {
+func (m *Membership) refundExpired(ctx context.Context, now time.Time, u *underway) (sum payment.Amount, err error) {
+	if sum, err = m.refundAll(ctx, now, u.expired(now)); err != nil {
 		return sum, err
+	}
+	registered := map[payment.CommitmentID]bool{}
+	for i := range u.commitments {
+		registered[u.commitments[i].info.ID] = true
 	}
 	return sum, m.endUnregistered(ctx, registered, func(c *payment.Commitment) bool { return refundable(c, now) })
 }
@@ -88,16 +94,9 @@ func refundable(c *payment.Commitment, now time.Time) bool {
 	return uint64(now.Add(-refundAfter).Unix()) >= c.Expiry
 }
 
-// expiredOf finds the commitments of an account whose rest can come back, and
-// tells of all that are not settled.
-func (m *Membership) expiredOf(ctx context.Context, now time.Time, payer payment.Account, tell func(payment.CommitmentID)) (due []outstanding, err error) {
-	err = m.outstandingOf(ctx, payer, func(_ *contract.IntentionInfo, o outstanding) {
-		tell(o.info.ID)
-		if refundable(o.commitment, now) {
-			due = append(due, o)
-		}
-	})
-	return due, err
+// expired are the commitments whose rest can come back.
+func (u *underway) expired(now time.Time) []outstanding {
+	return slices.DeleteFunc(slices.Clone(u.commitments), func(o outstanding) bool { return !refundable(o.commitment, now) })
 }
 
 // refundAll refunds commitments, as many in a call as it takes.
@@ -134,52 +133,65 @@ func (o *outstanding) coins() payment.Amount {
 	return c
 }
 
-// outstanding asks the ledger for all commitments of ours that are not settled,
-// with their intentions.
-func (m *Membership) outstanding(ctx context.Context, each func(*contract.IntentionInfo, outstanding)) error {
-	return m.outstandingOf(ctx, m.account(), each)
+// underway is what the ledger has of an account that is not over: intentions, and
+// commitments that are not settled.
+type underway struct {
+	intentions  []contract.IntentionInfo
+	commitments []outstanding
 }
 
-// outstandingOf is outstanding for another account.
-func (m *Membership) outstandingOf(ctx context.Context, payer payment.Account, each func(*contract.IntentionInfo, outstanding)) error {
-	return m.intentionsOf(ctx, payer, func(i *contract.IntentionInfo) error {
-		q := contract.Query{Kind: contract.QueryCommitments, Intention: i.ID}
-		return m.pages(ctx, q, func(a *contract.Answer) error {
-			for _, info := range a.Commitments {
-				if info.Settled {
-					continue
-				}
-				c, err := info.Parse()
-				if err != nil {
-					return err
-				}
-				each(i, outstanding{info, c})
-			}
-			return nil
+// maxQuestions is how many intentions are asked about at once: there may be many, and
+// a ledger on Fabric takes some milliseconds for each.
+const maxQuestions = 8
+
+// underway asks the ledger.
+func (m *Membership) underway(ctx context.Context, payer payment.Account) (*underway, error) {
+	intentions, err := m.intentionsOf(ctx, payer)
+	if err != nil {
+		return nil, err
+	}
+	commitments := make([][]outstanding, len(intentions))
+	asking, ctx := errgroup.WithContext(ctx)
+	asking.SetLimit(maxQuestions)
+	for i := range intentions {
+		asking.Go(func() (err error) {
+			commitments[i], err = m.outstanding(ctx, intentions[i].ID)
+			return err
 		})
+	}
+	if err := asking.Wait(); err != nil {
+		return nil, err
+	}
+	return &underway{intentions, slices.Concat(commitments...)}, nil
+}
+
+// outstanding asks the ledger for the commitments of an intention that are not
+// settled.
+func (m *Membership) outstanding(ctx context.Context, of payment.IntentionID) (all []outstanding, err error) {
+	err = m.pages(ctx, contract.Query{Kind: contract.QueryCommitments, Intention: of}, func(a *contract.Answer) error {
+		for _, info := range a.Commitments {
+			if info.Settled {
+				continue
+			}
+			c, err := info.Parse()
+			if err != nil {
+				return err
+			}
+			all = append(all, outstanding{info, c})
+		}
+		return nil
 	})
+	return all, err
 }
 
-// intentions asks the ledger for all intentions of ours that are not over.
-func (m *Membership) intentions(ctx context.Context, each func(*contract.IntentionInfo) error) error {
-	return m.intentionsOf(ctx, m.account(), each)
-}
-
-// intentionsOf is intentions for another account.
-func (m *Membership) intentionsOf(ctx context.Context, payer payment.Account, each func(*contract.IntentionInfo) error) error {
-	var all []contract.IntentionInfo
+// intentionsOf asks the ledger for all intentions of an account that are not over.
+func (m *Membership) intentionsOf(ctx context.Context, payer payment.Account) (all []contract.IntentionInfo, err error) {
 	q := contract.Query{Kind: contract.QueryIntentions, Account: payer}
-	err := m.pages(ctx, q, func(a *contract.Answer) error {
+	err = m.pages(ctx, q, func(a *contract.Answer) error {
 		all = append(all, a.Intentions...)
 		return nil
 	})
-	for i := range all {
-		if err != nil {
-			return err
-		}
-		err = each(&all[i])
-	}
-	return err
+	return all, err
 }
 
 // refund settles commitments that expired, and notes it.

@@ -38,43 +38,46 @@ func (f *Foreign) Error() string {
 // *Foreign, also each time after, and the ledger's, after which it is to be
 // asked again.
 func (m *Membership) CheckRecords(ctx context.Context) error {
+	_, err := m.checkRecords(ctx)
+	return err
+}
+
+// checkRecords returns, too, what the ledger said if it was asked just now.
+func (m *Membership) checkRecords(ctx context.Context) (u *underway, err error) {
 	r := &m.records
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.checked {
-		f, err := m.strangers(ctx)
+		var f *Foreign
+		u, err = m.underway(ctx, m.account())
+		if err == nil {
+			f, err = m.strangers(ctx, u)
+		}
 		if err != nil {
-			return fmt.Errorf("compare the wallet with the ledger: %w", err)
+			return nil, fmt.Errorf("compare the wallet with the ledger: %w", err)
 		}
 		r.checked, r.foreign = true, f
 	}
 	if r.foreign != nil {
-		return r.foreign
+		return u, r.foreign
 	}
-	return nil
+	return u, nil
 }
 
 // strangers finds what the wallet has no record of; nil: nothing. The wallet is
 // always told first, so it is asked last; and what was on the ledger at first
 // may have ended meanwhile.
-func (m *Membership) strangers(ctx context.Context) (*Foreign, error) {
+func (m *Membership) strangers(ctx context.Context, u *underway) (*Foreign, error) {
 	var f Foreign
-	err := m.intentions(ctx, func(i *contract.IntentionInfo) error {
+	for _, i := range u.intentions {
 		if !i.Closed {
-			f.intentions = append(f.intentions, *i)
+			f.intentions = append(f.intentions, i)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	err = m.outstanding(ctx, func(_ *contract.IntentionInfo, o outstanding) {
+	for _, o := range u.commitments {
 		if !o.info.Released {
 			f.chains = append(f.chains, o)
 		}
-	})
-	if err != nil {
-		return nil, err
 	}
 	known := map[payment.IntentionID]bool{}
 	for _, i := range m.Wallet.Intentions() {
@@ -134,7 +137,11 @@ func (m *Membership) Recover(ctx context.Context, now time.Time) (r Recovery, er
 	if err := m.finish(ctx); err != nil {
 		return r, fmt.Errorf("recover: %w", err)
 	}
-	f, err := m.strangers(ctx)
+	u, err := m.underway(ctx, m.account())
+	if err != nil {
+		return r, fmt.Errorf("recover: %w", err)
+	}
+	f, err := m.strangers(ctx, u)
 	if err == nil && f != nil {
 		err = m.adopt(ctx, now, f, &r)
 	}
@@ -142,9 +149,7 @@ func (m *Membership) Recover(ctx context.Context, now time.Time) (r Recovery, er
 		return r, fmt.Errorf("recover: %w", err)
 	}
 	m.records.checked, m.records.foreign = true, nil
-	if r.Later, err = m.returns(ctx); err != nil {
-		return r, fmt.Errorf("recover: %w", err)
-	}
+	r.Later = u.returns()
 	return r, nil
 }
 
@@ -171,16 +176,16 @@ func (m *Membership) adopt(ctx context.Context, now time.Time, f *Foreign, r *Re
 }
 
 // returns sums by time what comes back later, the soonest first.
-func (m *Membership) returns(ctx context.Context) (list []Return, err error) {
+func (u *underway) returns() (list []Return) {
 	byTime := map[uint64]payment.Amount{}
-	err = m.outstanding(ctx, func(_ *contract.IntentionInfo, o outstanding) {
+	for _, o := range u.commitments {
 		if coins := o.coins(); coins > 0 {
 			byTime[o.commitment.Expiry], _ = byTime[o.commitment.Expiry].Add(coins)
 		}
-	})
+	}
 	for expiry, coins := range byTime {
 		list = append(list, Return{time.Unix(int64(expiry), 0).Add(refundAfter).UTC(), coins})
 	}
 	slices.SortFunc(list, func(a, b Return) int { return a.From.Compare(b.From) })
-	return list, err
+	return list
 }

@@ -170,18 +170,25 @@ func owedUnits(w *wallet.Wallet, torrent payment.TorrentID) (map[uint32]bool, er
 // run ended, is checked and then had, or else begun anew.
 func (t *Torrent) boughtBefore(s *store.Store, have *piece.Bitfield) (map[int][]int, error) {
 	info := t.Info()
-	if t.node.purse == nil || !t.pays() || info.Pay == nil {
+	if t.node.purse == nil || !t.pays() || info.Pay == nil || s.Empty() {
 		return nil, nil
+	}
+	var doubtful []int
+	layout := s.Layout()
+	for i := range layout.Pieces() {
+		if !have.Has(i) && s.HasData(i) {
+			doubtful = append(doubtful, i)
+		}
+	}
+	if len(doubtful) == 0 {
+		return nil, nil // what was bought may be much to read
 	}
 	known, err := owedUnits(t.node.cfg.Member.Wallet, payment.TorrentID(info.ID()))
 	if err != nil || len(known) == 0 {
 		return nil, err
 	}
-	partial, layout := map[int][]int{}, s.Layout()
-	for i := range layout.Pieces() {
-		if have.Has(i) || !s.HasData(i) {
-			continue
-		}
+	partial := map[int][]int{}
+	for _, i := range doubtful {
 		var blocks []int
 		for k := range layout.Blocks(i) {
 			if known[layout.Unit(layout.Block(i, k))] {

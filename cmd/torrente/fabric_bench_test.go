@@ -27,7 +27,7 @@ func BenchmarkPaidOnFabric(b *testing.B) {
 		blockTime string
 		pairs     int
 	}{
-		{"loopback", 4 << 30, 0, "100ms", 3},
+		{"loopback", 4 << 30, 0, "100ms", 5},
 		{"100Mbit", 1 << 30, 100e6 / 8, "2s", 1},
 	} {
 		b.Run(one.name, func(b *testing.B) { benchFabric(b, benchSizeOr(b, one.size), one.line, one.blockTime, one.pairs) })

@@ -13,10 +13,11 @@ import (
 // errSilent means that a stream did not tell of a transaction in time.
 var errSilent = errors.New("the peer told of no commit")
 
-// commits tells of the commits of Fabric transactions on one peer of the own
-// organisation by its stream of filtered blocks (Fabric, "DeliverFiltered"): one
-// message for each block, where a question for each transaction costs a call and
-// two signatures. Whoever has no answer by it asks.
+// commits tells which blocks one peer of the own organisation has, and what became
+// of the transactions in them, by its stream of filtered blocks (Fabric,
+// "DeliverFiltered"): one message for each block, where a question for each
+// transaction costs a call and two signatures. Whoever has no answer by it asks.
+// A block is told of when its writes can be read (Fabric, "blocksItr").
 type commits struct {
 	gateway *gateway
 
@@ -28,7 +29,7 @@ type commits struct {
 type stream struct {
 	done    context.Context
 	end     context.CancelFunc
-	began   bool                      // it has told of a block: nothing later is missed
+	height  uint64                    // the last block that it told of; 0: none, so that something may be missed
 	waiting map[string]chan<- verdict // by Fabric's id of the transaction
 }
 
@@ -52,19 +53,36 @@ type expectation struct {
 func (s *commits) expect(client context.Context, id string, known uint64) *expectation {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.live
-	if l == nil || l.done.Err() != nil {
-		if known > 0 {
-			s.live = s.listen(client, known)
-		}
-		return nil
-	}
-	if !l.began {
+	l := s.listening(client, known)
+	if l == nil || l.height == 0 {
 		return nil
 	}
 	e := &expectation{s, l, id, make(chan verdict, 1)}
 	l.waiting[id] = e.told
 	return e
+}
+
+// reached returns a stream and the last block that it told of. It opens one as
+// expect does, and returns 0 meanwhile.
+func (s *commits) reached(client context.Context, known uint64) (*stream, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.listening(client, known)
+	if l == nil {
+		return nil, 0
+	}
+	return l, l.height
+}
+
+// listening returns the stream, or nil after opening one. The lock is held.
+func (s *commits) listening(client context.Context, known uint64) *stream {
+	if s.live != nil && s.live.done.Err() == nil {
+		return s.live
+	}
+	if known > 0 {
+		s.live = s.listen(client, known)
+	}
+	return nil
 }
 
 // listen opens a stream, which lasts as long as the client does. The lock is held.
@@ -99,7 +117,7 @@ func (s *commits) read(l *stream, next uint64) {
 func (s *commits) tell(l *stream, b *peer.FilteredBlock) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.began = true
+	l.height = b.GetNumber()
 	for _, tx := range b.GetFilteredTransactions() {
 		if to, waited := l.waiting[tx.GetTxid()]; waited {
 			delete(l.waiting, tx.GetTxid())

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
+
+	"torrente/payment/contract"
 )
 
 // filtered is a block with transactions, each of which is valid or conflicted.
@@ -121,4 +123,54 @@ func TestCommitsOfASilentStream(t *testing.T) {
 	if two := streamed(t, s, "two"); two.by == one.by {
 		t.Error("there is no other stream")
 	}
+}
+
+// While the own peer's stream has told of all blocks that this client knows of, a query
+// is one question; else the peer is asked for its height, too.
+func TestQueriesOfACurrentPeer(t *testing.T) {
+	more := make(chan *peer.FilteredBlock)
+	defer close(more)
+	own := &teller{last: 9}
+	own.filtered = func(stream int, next uint64, tell func(*peer.FilteredBlock) bool) {
+		if tell(filtered(next, nil)); stream > 1 {
+			tell(nil)
+		}
+		for b := range more {
+			tell(b)
+		}
+	}
+	own.says = func() string { return `{"ledger":{"height":0}}` }
+	c := listening(t, own)
+	s := &c.gateways[0].commits
+	query := func(what string, questions int64, height uint64) {
+		t.Helper()
+		before := own.asked.Load()
+		a, err := c.Query(t.Context(), contract.Query{Kind: contract.QueryLedger})
+		if err != nil || a.Ledger == nil || a.Ledger.Height != height || own.asked.Load() != before+questions {
+			t.Errorf("%s: %+v, %v, %d questions; not height %d, %d questions", what, a.Ledger, err, own.asked.Load()-before, height, questions)
+		}
+	}
+	query("nothing is known", 3, 9)
+	streamed(t, s, "one") // from block 9 on, or whatever is asked for first
+	has := func(height uint64) {
+		t.Helper()
+		until(t, "the stream has told", func() bool { _, h := s.reached(t.Context(), 0); return h == height })
+	}
+	c.seen.Store(7)
+	has(7)
+	query("the stream is there", 1, 7)
+	c.noteHeight(8)
+	query("it is behind", 3, 9)
+	more <- filtered(8, nil)
+	more <- filtered(9, nil)
+	has(9)
+	query("it is not any more", 1, 9)
+	says := own.says
+	own.says = func() string {
+		own.says = says
+		more <- filtered(11, nil) // which lacks one, and ends the stream
+		until(t, "the stream has broken", func() bool { l, _ := s.reached(t.Context(), 0); return l == nil })
+		return says()
+	}
+	query("it broke while it was asked", 4, 9)
 }

@@ -119,6 +119,9 @@ func middle(all []statement[reply]) reply {
 // reply asks one peer once, and adds the height if the ledger itself is asked
 // about.
 func (c *Client) reply(ctx context.Context, g *gateway, argument []byte) (r reply, err error) {
+	if r, current, err := c.replyAtOnce(ctx, g, argument); current || err != nil {
+		return r, err
+	}
 	before, err := c.height(ctx, g)
 	if err != nil {
 		return refused(g, err)
@@ -138,6 +141,27 @@ func (c *Client) reply(ctx context.Context, g *gateway, argument []byte) (r repl
 		}
 		before = after
 	}
+}
+
+// replyAtOnce asks a peer whose stream of blocks has told of all that this client
+// knows. current is false if it has not, or broke meanwhile: another process may
+// have answered then, which is behind.
+func (c *Client) replyAtOnce(ctx context.Context, g *gateway, argument []byte) (r reply, current bool, err error) {
+	if !g.own {
+		return r, false, nil
+	}
+	seen := c.seen.Load()
+	stream, height := g.commits.reached(c.closed, seen)
+	if height == 0 || height < seen {
+		return r, false, nil
+	}
+	if r, err = answer(ctx, g, argument); err != nil {
+		return r, false, err
+	}
+	if r.answer.Ledger != nil {
+		r.answer.Ledger.Height = height
+	}
+	return r, stream.done.Err() == nil, nil
 }
 
 // refused makes an error that is final what the gateway's organisation says.

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -31,12 +32,16 @@ type teller struct {
 	streams  atomic.Int64                                                       // that were opened
 	ails     int64                                                              // so often it is asked in vain
 	asked    atomic.Int64
+	says     func() string // what the chaincode answers
 }
 
-// Evaluate answers how high the chain is.
-func (p *teller) Evaluate(context.Context, *gatewaypb.EvaluateRequest) (*gatewaypb.EvaluateResponse, error) {
+// Evaluate answers how high the chain is, or what the chaincode says.
+func (p *teller) Evaluate(_ context.Context, r *gatewaypb.EvaluateRequest) (*gatewaypb.EvaluateResponse, error) {
 	if p.asked.Add(1) <= p.ails {
 		return nil, errors.New("it is not well")
+	}
+	if !bytes.Contains(r.GetProposedTransaction().GetProposalBytes(), []byte("GetChainInfo")) {
+		return &gatewaypb.EvaluateResponse{Result: &peer.Response{Status: 200, Payload: []byte(p.says())}}, nil
 	}
 	info := bytesOf(p.t, &common.BlockchainInfo{Height: p.last + 1})
 	return &gatewaypb.EvaluateResponse{Result: &peer.Response{Status: 200, Payload: info}}, nil
@@ -92,6 +97,7 @@ func listening(t *testing.T, tellers ...*teller) *Client {
 	t.Helper()
 	c := &Client{profile: &Profile{MSP: "Own", Organisations: len(tellers), Channel: "torrente", Chaincode: "torrente"}, patience: defaultPatience}
 	c.closed, c.close = context.WithCancel(t.Context())
+	c.slots = make(chan struct{}, maxInFlight)
 	t.Cleanup(func() { _ = c.Close() })
 	for i, p := range tellers {
 		p.t = t
