@@ -43,8 +43,12 @@ func ParseFounder(b []byte) (*Founder, error) {
 	return &f, nil
 }
 
+func (f *Founder) organisation() contract.Organisation {
+	return contract.Organisation{MSP: f.MSP, Administrator: f.Administrator, Roots: [][]byte{f.Root}}
+}
+
 // MakeKeys makes the folder of an organisation that will found a federation with
-// others: it has keys and the founder's file, and no ledger until Join. Of cfg, coins and price do not
+// others, or be admitted to one: it has keys and the founder's file, and no ledger until Join. Of cfg, coins and price do not
 // count. The error is ErrExists if something is there.
 func MakeKeys(cfg InitConfig) (founder *Founder, err error) {
 	err = draft(cfg.Dir, func(d folder) (err error) {
@@ -75,9 +79,7 @@ func Found(cfg FoundConfig) ([]byte, *contract.Genesis, error) {
 	g := &contract.Genesis{Name: cfg.Name, Price: cfg.Price, Mints: cfg.Mints[:len(cfg.Mints):len(cfg.Mints)]}
 	for _, f := range cfg.Founders {
 		g.Created = max(g.Created, f.Created)
-		g.Organisations = append(g.Organisations, contract.Organisation{
-			MSP: f.MSP, Administrator: f.Administrator, Roots: [][]byte{f.Root},
-		})
+		g.Organisations = append(g.Organisations, f.organisation())
 		if cfg.Treasury > 0 {
 			g.Mints = append(g.Mints, contract.Mint{Account: f.Administrator, Coins: cfg.Treasury})
 		}

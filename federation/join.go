@@ -32,7 +32,7 @@ var ErrJoined = errors.New("it is part of a federation already: another one need
 var errNotJoined = errors.New("it has keys, and no ledger yet: give it one with torrente federation join")
 
 // Join takes a genesis document into a folder that MakeKeys made: its keys must
-// be in it. Errors: ErrNoFederation, *InUse, ErrJoined, contract.ErrGenesis.
+// be in it, or are admitted later by those who are, if they keep the ledger. Errors: ErrNoFederation, *InUse, ErrJoined, contract.ErrGenesis.
 func Join(cfg JoinConfig) (*Facts, error) {
 	d := folder(cfg.Dir)
 	release, err := d.take()
@@ -55,7 +55,7 @@ func Join(cfg JoinConfig) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := founder.in(g); err != nil {
+	if err := founder.in(g, cfg.Ledger != "" || cfg.Profile != ""); err != nil {
 		return nil, err
 	}
 	if err := d.takeLedger(&cfg, s, g); err != nil {
@@ -116,8 +116,8 @@ func (d folder) founder(msp string) (*Founder, error) {
 	}, nil
 }
 
-// in checks that a genesis document has the founder as it is.
-func (f *Founder) in(g *contract.Genesis) error {
+// in checks that a genesis document has the founder as it is, or later, not at all.
+func (f *Founder) in(g *contract.Genesis, later bool) error {
 	for _, o := range g.Organisations {
 		if o.MSP != f.MSP {
 			continue
@@ -125,6 +125,9 @@ func (f *Founder) in(g *contract.Genesis) error {
 		if o.Administrator != f.Administrator || !slices.ContainsFunc(o.Roots, func(r []byte) bool { return bytes.Equal(r, f.Root) }) {
 			return fmt.Errorf("%s has other keys of %s: found it anew with the founder's file of these keys", g.Name, f.MSP)
 		}
+		return nil
+	}
+	if later {
 		return nil
 	}
 	return fmt.Errorf("%s has no organization %s: found it anew with this one's founder's file", g.Name, f.MSP)

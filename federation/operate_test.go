@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -152,7 +153,7 @@ func operateVotes(t *testing.T, op Operator, bob payment.Account) {
 	} {
 		p := must[Proposal](t)(op.Propose(ctx, x.ask))
 		x.want.Kind = x.ask.Kind
-		if p.State != ProposalPassed || p.Decision != x.want || !slices.Equal(p.Approved, []string{"Alpha"}) {
+		if p.State != ProposalPassed || !reflect.DeepEqual(p.Decision, x.want) || !slices.Equal(p.Approved, []string{"Alpha"}) {
 			t.Errorf("%s: %+v", x.ask.Kind, p)
 		}
 		again := must[Proposal](t)(op.Approve(ctx, ApproveRequest{p.ID.String()[:20]}))

@@ -24,6 +24,9 @@ type standing struct {
 	own         []*identity.Authority // trusted ones of the portal, oldest first; never empty
 }
 
+// errNotAdmitted means that the ledger knows no such organisation.
+var errNotAdmitted = errors.New("the federation has not admitted this organization: send its founder's file to one that is a member, which proposes it by torrente federation admit propose FILE, and start again when more than half agree")
+
 var errNoOwnRoot = errors.New("the ledger trusts none of the portal's roots: restore the folder authorities from a copy")
 
 // refresh reads the ledger's lists anew. It is called after each transaction
@@ -35,6 +38,8 @@ func (f *Federation) refresh(ctx context.Context) error {
 	s := new(standing)
 	answer, err := f.ledger.Query(ctx, contract.Query{Kind: contract.QueryLedger})
 	switch {
+	case errors.Is(err, identity.ErrOtherFederation): // the portal that has the ledger knows no root of ours
+		return errNotAdmitted
 	case err != nil:
 		return err
 	case answer.Ledger == nil: // it may be another's
@@ -63,7 +68,10 @@ func (f *Federation) refresh(ctx context.Context) error {
 			s.own = append(s.own, a)
 		}
 	}
-	if len(s.own) == 0 {
+	switch {
+	case !slices.ContainsFunc(s.authorities, func(r contract.Root) bool { return r.MSP == f.settings.MSP }):
+		return errNotAdmitted
+	case len(s.own) == 0:
 		return errNoOwnRoot
 	}
 	f.current = s

@@ -16,13 +16,15 @@ import (
 
 // ProposeRequest asks for a proposal. Which fields count stands beside each
 // kind: price: Price; mint: Who, Coins; revoke: Who; reinstate: Who;
-// reassign: Who (the old account), Heir (the new one).
+// reassign: Who (the old account), Heir (the new one); admit: Founder.
 type ProposeRequest struct {
 	Kind  contract.DecisionKind `json:"kind"`
 	Price payment.Amount        `json:"price,omitzero"`
 	Coins payment.Amount        `json:"coins,omitzero"`
 	Who   RevokeRequest         `json:"who,omitzero"`
 	Heir  RevokeRequest         `json:"heir,omitzero"`
+	// Founder is the organisation's file, as MakeKeys wrote it.
+	Founder *Founder `json:"founder,omitempty"`
 }
 
 // ApproveRequest names a proposal.
@@ -86,6 +88,11 @@ func (f *Federation) decision(r ProposeRequest) (contract.Decision, error) {
 		return &contract.Revoke{MSP: m.MSP, SPKI: m.SPKI}, err
 	case contract.DecideReassign:
 		return f.reassignment(r)
+	case contract.DecideAdmit:
+		if r.Founder == nil {
+			return nil, ErrFounder
+		}
+		return &contract.Admit{Organisation: r.Founder.organisation()}, nil
 	}
 	return nil, errors.New("there is no such decision: update this program")
 }

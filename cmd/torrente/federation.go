@@ -25,7 +25,7 @@ func newFederation(std stdio) *cobra.Command {
 	c.PersistentFlags().String("dir", "", "the federation's folder (default: federation in HOME)")
 	c.AddCommand(newFederationKeys(std), newFederationGenesis(std), newFederationJoin(std))
 	c.AddCommand(newFederationInit(std), newFederationServe(std), newInvite(std), newFund(std), newMembers(std), newFederationRoot(std))
-	c.AddCommand(newRevoke(std), newReinstate(std), newReassign(std), newPrice(std), newMint(std), newApprove(std), newProposals(std))
+	c.AddCommand(newRevoke(std), newReinstate(std), newReassign(std), newAdmit(std), newPrice(std), newMint(std), newApprove(std), newProposals(std))
 	return c
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -22,10 +23,11 @@ func newFederationKeys(std stdio) *cobra.Command {
 	var to string
 	c := &cobra.Command{
 		Use:   "keys --name NAME",
-		Short: "make the keys of an organization that founds a federation with others",
+		Short: "make the keys of an organization that founds a federation with others, or enters one",
 		Long: "Make the keys of an organization that founds a federation with others, and a founder's file, which is public.\n" +
 			"With the files of all, torrente federation genesis makes the first page of the ledger; with that page each\n" +
-			"organization goes on by torrente federation join.",
+			"organization goes on by torrente federation join. One that comes later sends its file to a member\n" +
+			"organization, which proposes it by torrente federation admit propose.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return federationKeys(c, std, &f, to) },
 	}
@@ -63,8 +65,8 @@ func federationKeys(c *cobra.Command, std stdio, f *initFlags, to string) error 
 	if f.asJSON {
 		return printJSON(std.out, founder)
 	}
-	_, err = fmt.Fprintf(std.out, "organization  %s\nadministrator %s\nfounder file  %s: give it to whoever makes the genesis\n",
-		founder.MSP, founder.Administrator, to)
+	_, err = fmt.Fprintf(std.out, "organization  %s\nadministrator %s\nroot          %x\nfounder file  %s: give it to whoever makes the genesis, or admits you\n",
+		founder.MSP, founder.Administrator, sha256.Sum256(founder.Root), to)
 	return err
 }
 

@@ -130,6 +130,24 @@ func newReassign(std stdio) *cobra.Command {
 	return subject("reassign", "propose to move the coins of an account whose key is lost or stolen", c)
 }
 
+func newAdmit(std stdio) *cobra.Command {
+	c := proposing(std, "propose FOUNDER", "propose to admit an organization, by its founder's file", exactArgs("a founder's file"),
+		func(args []string) (federation.ProposeRequest, error) {
+			raw, err := readSmall(args[0])
+			if err != nil {
+				return federation.ProposeRequest{}, err
+			}
+			founder, err := federation.ParseFounder(raw)
+			if err != nil {
+				return federation.ProposeRequest{}, fmt.Errorf("%s: %w", args[0], err)
+			}
+			return federation.ProposeRequest{Kind: contract.DecideAdmit, Founder: founder}, nil
+		})
+	c.Long += "\nIt certifies members, and votes, from then on. It makes the file by torrente federation keys, tells the others\n" +
+		"its administrator and its root by another way, and goes on by torrente federation join."
+	return subject("admit", "propose to admit an organization to the federation", c)
+}
+
 // nameOrCertificate wants a name unless a certificate is given.
 func nameOrCertificate(certificate *string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
@@ -209,6 +227,8 @@ func sayDecision(d *contract.DecisionInfo) string {
 		return fmt.Sprintf("reinstate %s", d.Account)
 	case contract.DecideReassign:
 		return fmt.Sprintf("reassign %s of %s to %s", d.Account, d.MSP, d.To)
+	case contract.DecideAdmit:
+		return fmt.Sprintf("admit %s, administrator %s, root %s", d.MSP, d.Account, strings.Join(d.Roots, " "))
 	}
 	return "something this version does not know"
 }

@@ -38,7 +38,7 @@ func (b *Books) Conserved() bool {
 // (L1), the solvency of every intention (L2), the order of redeemed, cap and
 // links of every commitment (L3), and that more than half of the organisations
 // agreed to what passed, and to every coin minted since the beginning (L9). Organisations'
-// rows must have the roots that rows of their own say. The errors are ErrBooks, with the row that is
+// rows must have the roots that rows of their own say, and be those of the list. The errors are ErrBooks, with the row that is
 // wrong, and the Reader's.
 func Audit(st Reader) (Books, error) {
 	v := view{st}
@@ -92,7 +92,13 @@ func (v view) auditRoots() error {
 	if err != nil {
 		return err
 	}
-	return v.walk("org/", func(msp string, value []byte) error {
+	all, err := v.organisations()
+	if err != nil {
+		return err
+	}
+	var found organisationList
+	err = v.walk("org/", func(msp string, value []byte) error {
+		found = append(found, msp)
 		var o organisation
 		if err := decodeRow("org/"+msp, value, &o); err != nil {
 			return err
@@ -105,6 +111,13 @@ func (v view) auditRoots() error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if slices.Sort(found); !slices.Equal(found, all) { // on Fabric rows come in another order
+		return fmt.Errorf("%w: the list of organizations is %v, and rows are there of %v", ErrBooks, all, found)
+	}
+	return nil
 }
 
 func (v view) auditIntentions(b *Books) error {

@@ -64,6 +64,8 @@ const (
 	SameAccount     Code = 51 // an account cannot be its own heir
 	ManyRoots       Code = 52
 	ManyRevoked     Code = 53
+
+	ManyOrganisations Code = 54
 )
 
 var sentences = [...]string{
@@ -122,6 +124,8 @@ var sentences = [...]string{
 	SameAccount:     "the old and the new account are the same: name the certificate of another key",
 	ManyRoots:       "the organization has as many roots as it may have, or has added 256 in all: go on with those that it has",
 	ManyRevoked:     "the organization has revoked 4096 keys, which is the most: reinstate some, or propose it to the organizations",
+
+	ManyOrganisations: "the federation has 64 organizations, which is the most: found another one",
 }
 
 // Success reports whether what was asked for is so now.

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"torrente/payment"
 )
@@ -84,6 +85,31 @@ func (d *Reassign) execute(r *run) Code {
 	r.give(to, coins)
 	r.moved(coins)
 	r.emit(payment.LedgerEvent{Kind: payment.EventReassigned, Account: from, Receiver: to, Coins: coins})
+	return OK
+}
+
+// execute adds the organisation to those that are counted. It has no coins, and what
+// was decided before stays as it is.
+func (a *Admit) execute(r *run) Code {
+	var before organisation
+	known, all := r.read(keyOrganisation(a.MSP), &before), r.organisations()
+	switch {
+	case known && before.administrator == a.Administrator:
+		return Already
+	case known:
+		return Conflict
+	case slices.ContainsFunc(a.Roots, func(der []byte) bool { return !validRoot(der) }):
+		return BadRoot
+	case a.check() != nil || a.Administrator.IsZero():
+		return BadArguments
+	case len(all) >= maxOrganisations:
+		return ManyOrganisations
+	}
+	all = append(slices.Clone(all), a.MSP)
+	slices.Sort(all)
+	r.put(keyOrganisations, organisationList(all))
+	r.found(r.tx.Ledger, &a.Organisation)
+	r.emit(payment.LedgerEvent{Kind: payment.EventRoots})
 	return OK
 }
 

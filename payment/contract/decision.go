@@ -1,7 +1,9 @@
 package contract
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/crypto/cryptobyte"
 
@@ -18,6 +20,7 @@ const (
 	DecideRevoke    DecisionKind = 3
 	DecideReinstate DecisionKind = 4
 	DecideReassign  DecisionKind = 5
+	DecideAdmit     DecisionKind = 6
 )
 
 // decisionKinds is indexed by DecisionKind.
@@ -30,6 +33,7 @@ var decisionKinds = [...]struct {
 	DecideRevoke:    {"revoke", func() Decision { return new(Revoke) }},
 	DecideReinstate: {"reinstate", func() Decision { return new(Reinstate) }},
 	DecideReassign:  {"reassign", func() Decision { return new(Reassign) }},
+	DecideAdmit:     {"admit", func() Decision { return new(Admit) }},
 }
 
 func newDecision(k DecisionKind) Decision {
@@ -60,8 +64,8 @@ func (k *DecisionKind) UnmarshalText(text []byte) error {
 	return ErrQuery
 }
 
-// Decision is what a proposal asks for: *SetPrice, *Mint, *Revoke, *Reinstate
-// or *Reassign. A proposal holds its kind u8 and its fields.
+// Decision is what a proposal asks for: *SetPrice, *Mint, *Revoke, *Reinstate,
+// *Reassign or *Admit. A proposal holds its kind u8 and its fields.
 type Decision interface {
 	Kind() DecisionKind
 	append(b []byte) []byte
@@ -84,6 +88,10 @@ type Reassign struct {
 	New []byte // SubjectPublicKeyInfo
 }
 
+// Admit makes an organisation a member of the federation: its authorities certify
+// accounts, and its administrator votes, from then on.
+type Admit struct{ Organisation }
+
 // Kind returns the number of the decision.
 func (*SetPrice) Kind() DecisionKind { return DecidePrice }
 
@@ -98,6 +106,9 @@ func (*Reinstate) Kind() DecisionKind { return DecideReinstate }
 
 // Kind returns the number of the decision.
 func (*Reassign) Kind() DecisionKind { return DecideReassign }
+
+// Kind returns the number of the decision.
+func (*Admit) Kind() DecisionKind { return DecideAdmit }
 
 func (d *SetPrice) append(b []byte) []byte { return coins(d.Price).append(b) }
 
@@ -136,7 +147,8 @@ func readDecision(in *cryptobyte.String, d *Decision) bool {
 
 // DecisionInfo is a decision for people. Which fields are filled stands beside
 // each kind: price: Price; mint: Account, Coins; revoke: MSP, Account;
-// reinstate: Account; reassign: MSP, Account, To.
+// reinstate: Account; reassign: MSP, Account, To; admit: MSP, Account (its
+// administrator), Roots.
 type DecisionInfo struct {
 	Kind    DecisionKind    `json:"kind"`
 	Price   payment.Amount  `json:"price,omitzero"`
@@ -144,6 +156,7 @@ type DecisionInfo struct {
 	To      payment.Account `json:"to,omitzero"`
 	Coins   payment.Amount  `json:"coins,omitzero"`
 	MSP     string          `json:"msp,omitempty"`
+	Roots   []string        `json:"roots,omitempty"` // SHA-256 of each, in hex
 }
 
 // Describe returns what a decision says.
@@ -166,4 +179,11 @@ func (a *Reinstate) describe(info *DecisionInfo) { info.Account = a.Account }
 func (d *Reassign) describe(info *DecisionInfo) {
 	info.MSP = d.MSP
 	info.Account, info.To = d.accounts()
+}
+
+func (a *Admit) describe(info *DecisionInfo) {
+	info.MSP, info.Account = a.MSP, a.Administrator
+	for _, der := range a.Roots {
+		info.Roots = append(info.Roots, fmt.Sprintf("%x", sha256.Sum256(der)))
+	}
 }

@@ -93,10 +93,7 @@ func (g *Genesis) Encode() ([]byte, error) {
 func (g *Genesis) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, genesisTag...), g.Created)
 	b = binary.BigEndian.AppendUint64(appendText(b, g.Name), uint64(g.Price))
-	b = appendList(b, g.Organisations, func(b []byte, o *Organisation) []byte {
-		b = append(appendText(b, o.MSP), o.Administrator[:]...)
-		return appendList(b, o.Roots, func(b []byte, der *[]byte) []byte { return appendBytes(b, *der) })
-	})
+	b = appendList(b, g.Organisations, func(b []byte, o *Organisation) []byte { return o.append(b) })
 	return appendList(b, g.Mints, func(b []byte, m *Mint) []byte { return m.append(b) })
 }
 
@@ -120,12 +117,19 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 }
 
 func (g *Genesis) readOrganisations(in *cryptobyte.String) bool {
-	return readUpTo(in, maxOrganisations, &g.Organisations, func(in *cryptobyte.String, o *Organisation) bool {
-		return readMSP(in, &o.MSP) && in.CopyBytes(o.Administrator[:]) &&
-			readUpTo(in, maxRoots, &o.Roots, func(in *cryptobyte.String, der *[]byte) bool {
-				return readBytes(in, der, maxRootBytes)
-			})
-	})
+	return readUpTo(in, maxOrganisations, &g.Organisations, func(in *cryptobyte.String, o *Organisation) bool { return o.read(in) })
+}
+
+func (o *Organisation) append(b []byte) []byte {
+	b = append(appendText(b, o.MSP), o.Administrator[:]...)
+	return appendList(b, o.Roots, func(b []byte, der *[]byte) []byte { return appendBytes(b, *der) })
+}
+
+func (o *Organisation) read(in *cryptobyte.String) bool {
+	return readMSP(in, &o.MSP) && in.CopyBytes(o.Administrator[:]) &&
+		readUpTo(in, maxRoots, &o.Roots, func(in *cryptobyte.String, der *[]byte) bool {
+			return readBytes(in, der, maxRootBytes)
+		})
 }
 
 func (g *Genesis) readMints(in *cryptobyte.String) bool {
@@ -202,16 +206,13 @@ func Init(st State, document []byte) error {
 		return errors.New("the ledger has begun already: Init needs an empty state")
 	}
 	minted, _ := g.Minted()
-	o.put(keyLedger, ledgerRow{GenesisID(document), minted, uint16(len(g.Organisations)), g.Name})
+	o.put(keyLedger, ledgerRow{GenesisID(document), minted, g.Name})
 	o.put(keyPriceNow, epoch(firstEpoch))
 	o.put(keyPrice(firstEpoch), coins(g.Price))
 	var all organisationList
 	for _, org := range g.Organisations {
 		all = append(all, org.MSP)
-		o.put(keyOrganisation(org.MSP), organisation{GenesisID(document), org.Administrator, org.Roots})
-		for _, der := range org.Roots {
-			o.put(keyCA(org.MSP, sha256.Sum256(der)), authority{true, der})
-		}
+		o.found(GenesisID(document), &org)
 	}
 	o.put(keyOrganisations, all)
 	for _, m := range g.Mints {
@@ -219,4 +220,12 @@ func Init(st State, document []byte) error {
 	}
 	_, err = o.commit()
 	return err
+}
+
+// found writes the rows of a new organisation, but for the list of all.
+func (o *overlay) found(ledger payment.LedgerID, org *Organisation) {
+	o.put(keyOrganisation(org.MSP), organisation{ledger, org.Administrator, org.Roots})
+	for _, der := range org.Roots {
+		o.put(keyCA(org.MSP, sha256.Sum256(der)), authority{true, der})
+	}
 }

@@ -228,6 +228,12 @@ func newCouncil(t testing.TB, n int) *world {
 	for i := 2; i <= n; i++ {
 		g.Organisations = append(g.Organisations, Organisation{mspOf(i), people()[adminOf(i)].Account(), [][]byte{secondRoot()}})
 	}
+	return beginWorld(t, g)
+}
+
+// beginWorld begins a ledger, with a film.
+func beginWorld(t testing.TB, g *Genesis) *world {
+	t.Helper()
 	document := must[[]byte](t)(g.Encode())
 	w := &world{t: t, state: newCommitted(memory{}), ledger: GenesisID(document), now: start}
 	if err := Init(w.state, document); err != nil {

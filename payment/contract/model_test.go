@@ -50,6 +50,7 @@ type modelProposal struct {
 	at     uint64
 	agree  map[string]bool // administrators
 	passed bool
+	voters int // organisations when it passed
 }
 
 type modelRequest struct {

@@ -44,6 +44,10 @@ func (m *model) possible(d Decision) (can, is bool) {
 	case *Reinstate:
 		who := nameOf(d.Account)
 		return m.heir[who] == "", m.revoked[who] == ""
+	case *Admit:
+		before := m.administrator(d.MSP)
+		is = before != "" && before == nameOf(d.Administrator)
+		return is || before == "" && len(d.Roots) > 0, is
 	case *Reassign:
 		from, to := nameOf(payment.AccountOf(d.MSP, d.Old)), nameOf(payment.AccountOf(d.MSP, d.New))
 		heir := m.heir[from]
@@ -68,6 +72,8 @@ func (m *model) decide(d Decision, tx TxID) (coins uint64) {
 		m.revoked[nameOf(payment.AccountOf(d.MSP, d.SPKI))] = "all"
 	case *Reinstate:
 		delete(m.revoked, nameOf(d.Account))
+	case *Admit:
+		m.council = append(m.council, nameOf(d.Administrator))
 	case *Reassign:
 		from, to := nameOf(payment.AccountOf(d.MSP, d.Old)), nameOf(payment.AccountOf(d.MSP, d.New))
 		m.revoked[from], m.heir[from] = "all", to
@@ -90,7 +96,7 @@ func (m *model) propose(who string, tx *Transaction, a *Propose) modelAnswer {
 	if can, is := m.possible(a.Decision); !can || is {
 		return modelAnswer{ok: is && can}
 	}
-	m.proposals[id] = &modelProposal{a.Decision, tx.Time, map[string]bool{}, false}
+	m.proposals[id] = &modelProposal{a.Decision, tx.Time, map[string]bool{}, false, 0}
 	return m.agree(who, m.proposals[id], id)
 }
 
@@ -118,6 +124,7 @@ func (m *model) agree(who string, p *modelProposal, tx TxID) modelAnswer {
 	}
 	p.agree[who] = true
 	answer := modelAnswer{ok: true}
+	p.voters = len(m.council)
 	if p.passed = decides; decides && !is {
 		answer.coins = m.decide(p.Decision, tx)
 	}
@@ -155,7 +162,7 @@ func (p *play) decisionAny(t *rapid.T) Decision {
 		victims[2] = "bob"
 	}
 	a := people()[rapid.SampledFrom(victims).Draw(t, "whose")]
-	switch rapid.IntRange(0, 6).Draw(t, "decision") {
+	switch rapid.IntRange(0, 7).Draw(t, "decision") {
 	case 0, 1:
 		return &SetPrice{payment.Amount(rapid.Uint64Range(0, 20).Draw(t, "price"))}
 	case 2:
@@ -166,6 +173,10 @@ func (p *play) decisionAny(t *rapid.T) Decision {
 		return &Revoke{a.MSP, a.SPKI}
 	case 4:
 		return &Reinstate{a.Account()}
+	case 5:
+		i := rapid.IntRange(1, maxCouncil).Draw(t, "newcomer")
+		who := rapid.SampledFrom([]string{adminOf(i), adminOf(i), "stranger"}).Draw(t, "its administrator")
+		return &Admit{Organisation{mspOf(i), people()[who].Account(), rapid.SampledFrom([][][]byte{{secondRoot()}, {}}).Draw(t, "roots")}}
 	}
 	heir := people()[rapid.SampledFrom([]string{"other", "seller", "alice", "bob"}).Draw(t, "heir")]
 	from := people()[rapid.SampledFrom([]string{"bob", "mallory", "admin", "alice", "seller"}).Draw(t, "old")]
@@ -222,12 +233,15 @@ func (p *play) checkVotes(t *rapid.T) {
 		t.Fatalf("%s coins were minted, and by the model %d", books.Minted, p.model.minted)
 	}
 	price := p.ledgerInfo()
+	if price.Organisations != len(p.model.council) {
+		t.Fatalf("%d organisations; the model has %v", price.Organisations, p.model.council)
+	}
 	if price.Epoch != p.model.epoch || uint64(price.Price) != p.model.prices[p.model.epoch] {
 		t.Fatalf("%+v; the model %d in epoch %d", price, p.model.prices[p.model.epoch], p.model.epoch)
 	}
 	for id, want := range p.model.proposals {
 		got := p.info(id)
-		if len(got.Approved) != len(want.agree) || (got.Passed != 0) != want.passed || want.passed && 2*len(want.agree) <= len(p.model.council) {
+		if len(got.Approved) != len(want.agree) || (got.Passed != 0) != want.passed || want.passed && (2*len(want.agree) <= want.voters || got.Organisations != want.voters) {
 			t.Fatalf("%+v; the model %+v", got, want)
 		}
 	}

@@ -49,10 +49,11 @@ func (r *run) vote(id TxID, p *proposal) Code {
 	if !r.majority(r.votes(id)) {
 		return OK
 	}
+	voters := len(r.organisations()) // an Admit adds one
 	if code := p.decision.execute(r); !code.Success() {
 		return code
 	}
-	r.put(keyPassed(id), moment(r.tx.Time))
+	r.put(keyPassed(id), passing{r.tx.Time, uint16(voters)})
 	return OK
 }
 

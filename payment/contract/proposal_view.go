@@ -14,9 +14,9 @@ type ProposalInfo struct {
 	Proposed      uint64       `json:"proposed"` // seconds since 1970
 	Lapses        uint64       `json:"lapses"`   // the last second in which it can be approved
 	Decision      DecisionInfo `json:"decision"`
-	Approved      []string     `json:"approved"` // organisations, in order
-	Needed        int          `json:"needed"`   // organisations that make it pass
-	Organisations int          `json:"organisations"`
+	Approved      []string     `json:"approved"`        // organisations, in order
+	Needed        int          `json:"needed"`          // organisations that make it pass
+	Organisations int          `json:"organisations"`   // when it passed, or now
 	Passed        uint64       `json:"passed,omitzero"` // when, in seconds since 1970; 0: it has not
 }
 
@@ -46,20 +46,24 @@ func (a *asking) proposals() error {
 // proposalInfo reads a proposal and its votes; nil: there is none.
 func (v view) proposalInfo(id TxID) (*ProposalInfo, Decision, error) {
 	var p proposal
-	var passed moment
-	var all organisationList
+	var passed passing
 	if ok, err := v.read(keyProposal(id), &p); err != nil || !ok {
 		return nil, nil, err
 	}
 	if _, err := v.read(keyPassed(id), &passed); err != nil {
 		return nil, nil, err
 	}
-	if _, err := v.read(keyOrganisations, &all); err != nil {
-		return nil, nil, err
+	voters := int(passed.organisations)
+	if passed.time == 0 {
+		all, err := v.organisations()
+		if err != nil {
+			return nil, nil, err
+		}
+		voters = len(all)
 	}
 	info := &ProposalInfo{
 		ID: id, By: p.msp, Proposed: p.time, Lapses: p.time + proposalLife, Decision: Describe(p.decision),
-		Needed: len(all)/2 + 1, Organisations: len(all), Passed: uint64(passed),
+		Needed: voters/2 + 1, Organisations: voters, Passed: passed.time,
 	}
 	prefix := hexed("vote/", id) + "/"
 	rows, err := v.st.Range(prefix, "", maxOrganisations)
@@ -67,6 +71,12 @@ func (v view) proposalInfo(id TxID) (*ProposalInfo, Decision, error) {
 		info.Approved = append(info.Approved, strings.TrimPrefix(row.Key, prefix))
 	}
 	return info, p.decision, err
+}
+
+// organisations are the ids of all, in order.
+func (v view) organisations() (all organisationList, err error) {
+	_, err = v.read(keyOrganisations, &all)
+	return all, err
 }
 
 // minted is all coins that there are: the genesis document's, and those that a
@@ -84,10 +94,16 @@ func (v view) minted(l *ledgerRow) (payment.Amount, error) {
 }
 
 // auditProposals checks that more than half of the organisations agreed to
-// everything that passed, and adds up what was minted by it (L9).
+// everything that passed, and adds up what was minted by it (L9). Of how many
+// organisations that was the half is between those of the beginning and all.
 func (v view) auditProposals() error {
+	all, err := v.organisations()
+	if err != nil {
+		return err
+	}
 	var minted payment.Amount
-	err := v.walk("pass/", func(rest string, _ []byte) error {
+	fewest, founders := len(all), len(all)
+	err = v.walk("pass/", func(rest string, _ []byte) error {
 		var id TxID
 		if err := id.UnmarshalText([]byte(rest)); err != nil {
 			return err
@@ -96,11 +112,16 @@ func (v view) auditProposals() error {
 		if err != nil {
 			return err
 		}
-		if info == nil || len(info.Approved) < info.Needed {
+		if info == nil || len(info.Approved) < info.Needed || info.Organisations > len(all) {
 			return fmt.Errorf("%w: proposal %v passed without a majority", ErrBooks, id)
 		}
-		if m, ok := d.(*Mint); ok {
-			if minted, ok = minted.Add(m.Coins); !ok {
+		fewest = min(fewest, info.Organisations)
+		switch d := d.(type) {
+		case *Admit:
+			founders--
+		case *Mint:
+			var ok bool
+			if minted, ok = minted.Add(d.Coins); !ok {
 				return fmt.Errorf("%w: more was minted than 64 bits hold", ErrBooks)
 			}
 		}
@@ -108,6 +129,9 @@ func (v view) auditProposals() error {
 	})
 	if err != nil {
 		return err
+	}
+	if fewest < founders || founders < 1 {
+		return fmt.Errorf("%w: a proposal passed among %d organizations, and there were never fewer than %d", ErrBooks, fewest, founders)
 	}
 	var since coins
 	if _, err := v.read(keyMinted, &since); err != nil {

@@ -227,9 +227,13 @@ func (a *asking) ledger() error {
 	if _, err := a.read(keyPrice(uint64(now)-1), &before); err != nil {
 		return err
 	}
+	organisations, err := a.organisations()
+	if err != nil {
+		return err
+	}
 	minted, err := a.minted(&l)
 	a.answer.Ledger = &LedgerInfo{
-		ID: l.id, Name: l.name, Minted: minted, Organisations: int(l.organisations),
+		ID: l.id, Name: l.name, Minted: minted, Organisations: len(organisations),
 		Epoch: uint64(now), Price: payment.Amount(price), Before: payment.Amount(before),
 	}
 	if err != nil {

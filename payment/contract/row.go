@@ -17,7 +17,7 @@ var ErrDamaged = errors.New("the ledger's state is damaged: rebuild it from the 
 
 // Layout is counted up whenever rows are written in another way than before: whoever
 // has rows of before makes them anew from the transactions.
-const Layout = 3
+const Layout = 4
 
 // The keys of rows; hex is lower case. Beside each: its value, and who writes it.
 const (
@@ -341,12 +341,6 @@ func (l *organisationList) read(in *cryptobyte.String) bool {
 	return readUpTo(in, maxOrganisations, (*[]string)(l), readMSP)
 }
 
-type moment uint64
-
-func (m moment) append(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(m)) }
-
-func (m *moment) read(in *cryptobyte.String) bool { return in.ReadUint64((*uint64)(m)) }
-
 // revocation is SHA-256(SubjectPublicKeyInfo) 32 | by u8 (0 its organisation, 1 a
 // majority) | MSP (u8).
 type revocation struct {
@@ -374,11 +368,25 @@ type proposal struct {
 }
 
 func (p *proposal) append(b []byte) []byte {
-	return appendDecision(moment(p.time).append(appendText(b, p.msp)), p.decision)
+	return appendDecision(binary.BigEndian.AppendUint64(appendText(b, p.msp), p.time), p.decision)
 }
 
 func (p *proposal) read(in *cryptobyte.String) bool {
 	return readMSP(in, &p.msp) && in.ReadUint64(&p.time) && readDecision(in, &p.decision)
+}
+
+// passing is when a proposal passed u64 | how many organisations there were u16.
+type passing struct {
+	time          uint64 // seconds since 1970
+	organisations uint16
+}
+
+func (p passing) append(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(b, p.time), p.organisations)
+}
+
+func (p *passing) read(in *cryptobyte.String) bool {
+	return in.ReadUint64(&p.time) && in.ReadUint16(&p.organisations)
 }
 
 type request struct {
@@ -391,21 +399,18 @@ func (r request) append(b []byte) []byte { return r.result.append(r.digest.appen
 func (r *request) read(in *cryptobyte.String) bool { return r.digest.read(in) && r.result.read(in) }
 
 type ledgerRow struct {
-	id            payment.LedgerID
-	minted        payment.Amount
-	organisations uint16
-	name          string
+	id     payment.LedgerID
+	minted payment.Amount
+	name   string
 }
 
 func (l ledgerRow) append(b []byte) []byte {
-	b = binary.BigEndian.AppendUint64(append(b, l.id[:]...), uint64(l.minted))
-	return append(binary.BigEndian.AppendUint16(b, l.organisations), l.name...)
+	return append(binary.BigEndian.AppendUint64(append(b, l.id[:]...), uint64(l.minted)), l.name...)
 }
 
 func (l *ledgerRow) read(in *cryptobyte.String) bool {
 	var name []byte
-	ok := in.CopyBytes(l.id[:]) && in.ReadUint64((*uint64)(&l.minted)) &&
-		in.ReadUint16(&l.organisations) && in.ReadBytes(&name, len(*in))
+	ok := in.CopyBytes(l.id[:]) && in.ReadUint64((*uint64)(&l.minted)) && in.ReadBytes(&name, len(*in))
 	l.name = string(name)
 	return ok
 }

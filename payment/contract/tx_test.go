@@ -49,6 +49,7 @@ func examples(t failer) []*Transaction {
 		&Approve{TxID{8}},
 		&Inherit{p["bob"].Account(), []TxID{{1}, {2}}},
 		&Declare{c.Torrent, 10, 125, 11, nil, []TxID{{1}, {2}}},
+		&Propose{&Admit{Organisation{mspOf(2), p["admin2"].Account(), [][]byte{{0x30, 0}, {0x30, 1}}}}},
 	} {
 		all = append(all, &Transaction{c.Ledger, start, payment.RequestID{byte(i)}, args})
 	}

@@ -443,8 +443,10 @@ func TestAuditFindsFalseVotes(t *testing.T) {
 	credit := keyCredit(bob, TxID{5})
 	for what, rows := range map[string][]Row{
 		"a vote is missing":    {{keyVote(id, mspOf(2)), nil}},
-		"passed by one":        {{keyPassed(open), moment(start).append(nil)}},
-		"passed, and never is": {{keyPassed(TxID{1}), moment(start).append(nil)}},
+		"passed by one":        {{keyPassed(open), passing{start, 3}.append(nil)}},
+		"passed among fewer":   {{keyPassed(open), passing{start, 1}.append(nil)}},
+		"passed among more":    {{keyPassed(id), passing{start, 4}.append(nil)}},
+		"passed, and never is": {{keyPassed(TxID{1}), passing{start, 3}.append(nil)}},
 		"minted by nobody":     {{keyMinted, coins(200).append(nil)}, {credit, coins(100).append(nil)}},
 		"minted, not counted":  {{keyMinted, nil}},
 		"a proposal cut off":   {{keyProposal(id), []byte{1, 'x'}}},
@@ -539,4 +541,73 @@ func TestAdministratorsPilesAreBounded(t *testing.T) {
 	}
 	third := must[*identity.Authority](t)(identity.NewAuthority("Org1MSP", time.Unix(start, 0), time.Hour))
 	w.refused("admin", &AddRoot{"Org1MSP", third.Root().Raw}, ManyRoots)
+}
+
+// An organisation that a majority admits certifies accounts and votes from then on; what
+// was decided before stays decided.
+func TestAdmit(t *testing.T) {
+	w := newCouncil(t, 3)
+	newcomer := Organisation{mspOf(4), people()[adminOf(4)].Account(), [][]byte{secondRoot()}}
+	price, mint := w.proposed("admin", &SetPrice{price + 1}), w.decided(3, &Mint{people()["bob"].Account(), 5})
+	w.refused(adminOf(4), &Transfer{people()["bob"].Account(), 1}, UnknownMember)
+	id := w.proposed("admin2", &Admit{newcomer})
+	w.refused(adminOf(4), &Approve{id}, UnknownMember)
+	if d := w.info(id).Decision; d.MSP != newcomer.MSP || d.Account != newcomer.Administrator || len(d.Roots) != 1 || len(d.Roots[0]) != 64 {
+		t.Errorf("%+v", d)
+	}
+	if e := w.ok("admin3", &Approve{id}).Events; len(e) != 1 || e[0].Kind != payment.EventRoots {
+		t.Errorf("%+v", e)
+	}
+	if got := w.info(id); got.Passed == 0 || got.Organisations != 3 || got.Needed != 2 {
+		t.Errorf("%+v", got)
+	}
+	if got := w.info(mint); got.Organisations != 3 || got.Needed != 2 {
+		t.Errorf("what passed before: %+v", got)
+	}
+	if got := w.info(price); got.Organisations != 4 || got.Needed != 3 || w.ledgerInfo().Organisations != 4 {
+		t.Errorf("what is open: %+v", got)
+	}
+	w.ok(adminOf(4), &Approve{price})
+	if w.info(price).Passed != 0 {
+		t.Error("two of four are a majority")
+	}
+	w.ok("admin3", &Approve{price})
+	roots := must[[][]byte](t)(TrustedRoots(w.state.memory, newcomer.MSP))
+	if w.info(price).Passed == 0 || len(roots) != 1 || string(roots[0]) != string(secondRoot()) {
+		t.Errorf("%+v, %d roots", w.info(price), len(roots))
+	}
+	w.refused("admin", &Propose{&Admit{newcomer}}, Already)
+	w.audit()
+}
+
+func TestWhoIsNotAdmitted(t *testing.T) {
+	w := newCouncil(t, 1)
+	good := Organisation{mspOf(4), people()[adminOf(4)].Account(), [][]byte{secondRoot()}}
+	for what, one := range map[string]struct {
+		change func(o *Organisation)
+		want   Code
+	}{
+		"another administrator of one that is there": {func(o *Organisation) { o.MSP = "Org1MSP" }, Conflict},
+		"no roots":            {func(o *Organisation) { o.Roots = nil }, BadArguments},
+		"no administrator":    {func(o *Organisation) { o.Administrator = payment.Account{} }, BadArguments},
+		"a root twice":        {func(o *Organisation) { o.Roots = [][]byte{secondRoot(), secondRoot()} }, BadArguments},
+		"no authority's root": {func(o *Organisation) { o.Roots = [][]byte{{0x30, 0}} }, BadRoot},
+	} {
+		o := good
+		one.change(&o)
+		if got := w.call("admin", &Propose{&Admit{o}}); got.Code != one.want {
+			t.Errorf("%s: %v, not %v", what, got.Code, one.want)
+		}
+	}
+	g := testGenesis()
+	for i := 2; i <= maxOrganisations; i++ {
+		o := good
+		o.MSP = fmt.Sprintf("Org%dMSP", i)
+		g.Organisations = append(g.Organisations, o)
+	}
+	w = beginWorld(t, g)
+	w.refused("admin", &Propose{&Admit{good}}, ManyOrganisations)
+	if got := w.ledgerInfo().Organisations; got != maxOrganisations {
+		t.Errorf("%d organisations", got)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,6 +102,32 @@ func joins(t *testing.T, n *realNetwork, m *ledgertest.Members) {
 		t.Errorf("%+v", r)
 	}
 	n.run(t, "up")
+	admits(t, late, m)
+}
+
+// admits makes Delta, whose peer has joined the channel, a member of the federation:
+// its authority certifies accounts and its administrator votes from then on.
+func admits(t *testing.T, c *Client, m *ledgertest.Members) {
+	now := time.Now()
+	a := must[*identity.Authority](t)(identity.NewAuthority("Delta", now.Add(-time.Hour), 365*24*time.Hour))
+	admin, member := ledgertest.Enroll(t, a, "admin", now), ledgertest.Enroll(t, a, "member", now)
+	delegate := &contract.SetDelegate{Delegate: ledgertest.AccountOf(admin)}
+	if _, err := c.Submit(t.Context(), sign(t, c, member, delegate)); !errors.Is(err, identity.ErrOtherFederation) {
+		t.Errorf("before: %v", err)
+	}
+	succeeds(t, c, m.Admin, &contract.Propose{Decision: &contract.Admit{Organisation: contract.Organisation{
+		MSP: "Delta", Administrator: ledgertest.AccountOf(admin), Roots: [][]byte{a.Root().Raw},
+	}}})
+	succeeds(t, c, member, delegate)
+	before := available(t, c, m.Poor)
+	r := succeeds(t, c, admin, &contract.Propose{Decision: &contract.Mint{Account: ledgertest.AccountOf(m.Poor), Coins: 1}})
+	if got := available(t, c, m.Poor); got != before {
+		t.Errorf("Delta alone mints: %s coins, and before %s", got, before)
+	}
+	succeeds(t, c, m.Admin, &contract.Approve{Proposal: r.Tx})
+	if got := available(t, c, m.Poor); got != before+1 {
+		t.Errorf("Delta's vote does not count: %s coins, and before %s", got, before)
+	}
 }
 
 // transfer is a new one of a coin.
