@@ -37,6 +37,7 @@ type purse struct {
 
 	handled handled
 	ending  sync.Mutex // held while the end of a commitment to us is kept
+	pricing sync.Mutex // held while a price is learned and told
 }
 
 const (
@@ -132,9 +133,7 @@ func (p *purse) refreshTrust(ctx context.Context) error {
 func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 	switch e.Kind {
 	case payment.EventPrice:
-		if e.Epoch > p.priceEvent().Epoch { // or a block that we come late to
-			p.learnPrice(e.Price, e.Before, e.Epoch)
-		}
+		p.learnPrice(e.Price, e.Before, e.Epoch)
 	case payment.EventRevoked, payment.EventReinstated, payment.EventRoots:
 		return p.refreshTrust(ctx)
 	case payment.EventRefunded:
@@ -151,17 +150,16 @@ func (p *purse) learn(ctx context.Context, e payment.LedgerEvent) error {
 }
 
 // learnPrice takes the price of an epoch, and that of the epoch before, unless a
-// later one is known.
+// later one is known, and tells all who go by it.
 func (p *purse) learnPrice(price, before payment.Amount, epoch uint64) {
-	p.mu.Lock()
-	late := epoch < p.epoch
-	if !late {
-		p.price, p.before, p.epoch = price, before, epoch
-	}
-	p.mu.Unlock()
-	if late {
+	p.pricing.Lock()
+	defer p.pricing.Unlock()
+	if epoch < p.priceEvent().Epoch {
 		return
 	}
+	p.mu.Lock()
+	p.price, p.before, p.epoch = price, before, epoch
+	p.mu.Unlock()
 	p.setPrice(price)
 	p.tellAll(p.priceEvent())
 }

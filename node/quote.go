@@ -39,9 +39,7 @@ func (n *Node) Quote(ctx context.Context, units uint64) (q Quote, err error) {
 	if wrong := n.purse.wrongClock(); wrong != nil {
 		return q, wrong
 	}
-	if l.Epoch > n.purse.priceEvent().Epoch { // who asks is about to buy
-		n.purse.learnPrice(l.Price, l.Before, l.Epoch)
-	}
+	n.purse.learnPrice(l.Price, l.Before, l.Epoch) // who asks is about to buy
 	return quote(units, l.Price)
 }
 

@@ -141,8 +141,9 @@ type underway struct {
 }
 
 // maxQuestions is how many intentions are asked about at once: there may be many, and
-// a ledger on Fabric takes some milliseconds for each.
-const maxQuestions = 8
+// a ledger on Fabric takes some milliseconds for each. It is what connections a portal's
+// client keeps.
+const maxQuestions = 4
 
 // underway asks the ledger.
 func (m *Membership) underway(ctx context.Context, payer payment.Account) (*underway, error) {

@@ -76,8 +76,8 @@ type LedgerInfo struct {
 	Epoch         uint64           `json:"epoch"`
 	Price         payment.Amount   `json:"price"`           // of a unit, in this epoch
 	Before        payment.Amount   `json:"before,omitzero"` // in the epoch before; 0 in the first
-	// Height is that of the last block. The contract knows no blocks: the ledger
-	// fills it in.
+	// Height is that of a block that all of this is not older than, the last as a
+	// rule. The contract knows no blocks: the ledger fills it in.
 	Height uint64 `json:"height"`
 }
 

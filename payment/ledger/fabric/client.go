@@ -134,7 +134,7 @@ func (c *Client) begin(ctx context.Context) (call context.Context, done func(), 
 	case <-call.Done():
 		stop()
 		cancel()
-		return nil, nil, c.ended(ctx, c.gateway(0), errBusy)
+		return nil, nil, c.ended(ctx, c.preferredOne(), errBusy)
 	}
 }
 
@@ -153,19 +153,23 @@ func (c *Client) ended(ctx context.Context, g *gateway, last error) error {
 	return &Unreachable{g.address, last}
 }
 
-// gateway returns the one to try first, or the one after so many failures.
-func (c *Client) gateway(failures int) *gateway {
-	i := (c.preferred.first() + uint32(failures)) % uint32(len(c.gateways))
-	return c.gateways[i]
+// gateway returns the one to try after so many failures, of which the first was tried
+// first: each once, whatever others prefer meanwhile.
+func (c *Client) gateway(first uint32, failures int) *gateway {
+	return c.gateways[(first+uint32(failures))%uint32(len(c.gateways))]
 }
+
+// preferredOne returns the one to try first.
+func (c *Client) preferredOne() *gateway { return c.gateway(c.preferred.first(), 0) }
 
 // after returns the gateway to try when one has failed: the one that is preferred by
 // now, or the next.
 func (c *Client) after(failed *gateway) *gateway {
-	if first := c.gateway(0); first != failed {
-		return first
+	first := c.preferred.first()
+	if g := c.gateway(first, 0); g != failed {
+		return g
 	}
-	return c.gateway(1)
+	return c.gateway(first, 1)
 }
 
 // prefer has a gateway tried first from now on.

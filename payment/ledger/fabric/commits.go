@@ -10,6 +10,10 @@ import (
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 )
 
+// streamEvery is how soon after a stream another one is opened: a peer that gives
+// none would be asked for one with each call.
+const streamEvery = time.Second
+
 // errSilent means that a stream did not tell of a transaction in time.
 var errSilent = errors.New("the peer told of no commit")
 
@@ -21,8 +25,9 @@ var errSilent = errors.New("the peer told of no commit")
 type commits struct {
 	gateway *gateway
 
-	mu   sync.Mutex
-	live *stream // nil: no stream
+	mu     sync.Mutex
+	live   *stream // nil: there was none yet
+	opened time.Time
 }
 
 // stream is one stream. It is done when the stream has broken.
@@ -41,59 +46,61 @@ type verdict struct {
 
 // expectation is one transaction that is waited for.
 type expectation struct {
-	of   *commits
-	by   *stream
-	id   string
-	told chan verdict
+	of     *commits
+	by     *stream
+	height uint64 // of the stream before the transaction was sent
+	id     string
+	told   chan verdict
 }
 
-// expect says before a transaction is sent that its commit is waited for. It
-// returns nil if there is no stream yet: one is opened then, from the block known
-// on, if that is not 0.
-func (s *commits) expect(client context.Context, id string, known uint64) *expectation {
+// open opens a stream, unless there is one or was just now. It begins at the block
+// that the peer has just told of, and lasts as long as the client, whose life is given.
+func (s *commits) open(life context.Context, height uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.listening(client, known)
-	if l == nil || l.height == 0 {
-		return nil
+	if s.current() != nil || time.Since(s.opened) < streamEvery {
+		return
 	}
-	e := &expectation{s, l, id, make(chan verdict, 1)}
-	l.waiting[id] = e.told
-	return e
+	l := &stream{waiting: map[string]chan<- verdict{}}
+	l.done, l.end = context.WithCancel(life)
+	s.live, s.opened = l, time.Now()
+	go func() {
+		defer l.end()
+		s.read(l, height)
+	}()
 }
 
-// reached returns a stream and the last block that it told of. It opens one as
-// expect does, and returns 0 meanwhile.
-func (s *commits) reached(client context.Context, known uint64) (*stream, uint64) {
+// current is the stream, or nil if it has broken. The lock is held.
+func (s *commits) current() *stream {
+	if s.live != nil && s.live.done.Err() == nil {
+		return s.live
+	}
+	return nil
+}
+
+// reached returns the stream and the last block that it told of; 0: there is none.
+func (s *commits) reached() (*stream, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.listening(client, known)
+	l := s.current()
 	if l == nil {
 		return nil, 0
 	}
 	return l, l.height
 }
 
-// listening returns the stream, or nil after opening one. The lock is held.
-func (s *commits) listening(client context.Context, known uint64) *stream {
-	if s.live != nil && s.live.done.Err() == nil {
-		return s.live
+// expect says before a transaction is sent that its commit is waited for. It
+// returns nil if there is no stream that has told of a block.
+func (s *commits) expect(id string) *expectation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.current()
+	if l == nil || l.height == 0 {
+		return nil
 	}
-	if known > 0 {
-		s.live = s.listen(client, known)
-	}
-	return nil
-}
-
-// listen opens a stream, which lasts as long as the client does. The lock is held.
-func (s *commits) listen(client context.Context, next uint64) *stream {
-	l := &stream{waiting: map[string]chan<- verdict{}}
-	l.done, l.end = context.WithCancel(client)
-	go func() {
-		defer l.end()
-		s.read(l, next)
-	}()
-	return l
+	e := &expectation{of: s, by: l, height: l.height, id: id, told: make(chan verdict, 1)}
+	l.waiting[id] = e.told
+	return e
 }
 
 // read hands on what a stream tells until it breaks, or lacks a block.
@@ -127,8 +134,8 @@ func (s *commits) tell(l *stream, b *peer.FilteredBlock) {
 }
 
 // wait returns what became of the transaction. told is false if the stream has
-// broken: then it is to be asked for. After statusTimeout the stream is ended, and
-// the next transaction has another: this one lacks a block, or its peer is dead.
+// broken: then it is to be asked for. The error is errSilent after statusTimeout: the
+// transaction is lost, or late; a stream that told of nothing else either is ended.
 func (e *expectation) wait(ctx context.Context) (v verdict, told bool, err error) {
 	timer := time.NewTimer(statusTimeout)
 	defer timer.Stop()
@@ -138,10 +145,19 @@ func (e *expectation) wait(ctx context.Context) (v verdict, told bool, err error
 	case <-e.by.done.Done():
 		return v, false, nil
 	case <-timer.C:
-		e.by.end()
+		e.endIfSilent()
 		return v, false, errSilent
 	case <-ctx.Done():
 		return v, false, ctx.Err()
+	}
+}
+
+// endIfSilent ends the stream if it told of nothing since the transaction was sent.
+func (e *expectation) endIfSilent() {
+	e.of.mu.Lock()
+	defer e.of.mu.Unlock()
+	if e.by.height == e.height {
+		e.by.end()
 	}
 }
 

@@ -138,7 +138,7 @@ func (l *load) recovers(t *testing.T, what string, moment time.Time) {
 func (l *load) goesHome(t *testing.T, repaired time.Time) {
 	t.Helper()
 	for name, c := range l.clients {
-		until(t, name+" is back at its own peer", func() bool { return c.gateway(0).own || t.Failed() })
+		until(t, name+" is back at its own peer", func() bool { return c.preferredOne().own || t.Failed() })
 	}
 	t.Logf("all are back at their own peers %s after the repair began", time.Since(repaired).Round(time.Millisecond))
 }

@@ -100,7 +100,7 @@ func (m *market) atHome(b *testing.B) {
 	for _, c := range m.clients {
 		until(b, "a client is back at its own peer", func() bool {
 			must[contract.Answer](b)(c.Query(b.Context(), contract.Query{Kind: contract.QueryLedger}))
-			return c.gateway(0).own
+			return c.preferredOne().own
 		})
 	}
 }

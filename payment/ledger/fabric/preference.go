@@ -73,20 +73,27 @@ func (p *preference) answered(now time.Time) {
 	p.asked, p.since = false, now
 }
 
-// goHome asks the own organisation's peer, if it is not preferred, whether it has
+// goHome asks the own organisation's peers, if none is preferred, whether one has
 // all that was told of meanwhile, and prefers it then.
 func (c *Client) goHome() {
-	own := c.gateways[0] // if there is one
-	if c.gateway(0).own || !own.own || !c.preferred.due(time.Now()) {
+	if c.preferredOne().own || !c.gateways[0].own || !c.preferred.due(time.Now()) {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(c.closed, evaluateTimeout)
-		defer cancel()
-		_, err := c.height(ctx, own)
-		c.preferred.answered(time.Now())
-		if err == nil {
-			c.prefer(own)
+		defer func() { c.preferred.answered(time.Now()) }()
+		for _, g := range c.gateways {
+			if g.own && c.isCurrent(g) {
+				c.prefer(g)
+				return
+			}
 		}
 	}()
+}
+
+// isCurrent asks a peer whether it has all that was told of.
+func (c *Client) isCurrent(g *gateway) bool {
+	ctx, cancel := context.WithTimeout(c.closed, evaluateTimeout)
+	defer cancel()
+	_, err := c.height(ctx, g)
+	return err == nil
 }

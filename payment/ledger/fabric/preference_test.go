@@ -3,6 +3,8 @@ package fabric
 import (
 	"testing"
 	"time"
+
+	"torrente/payment/contract"
 )
 
 // The longer the own gateway had served, the sooner it is asked again when another
@@ -30,10 +32,10 @@ func TestTheOwnGatewayIsReturnedTo(t *testing.T) {
 	began := time.Now()
 	c.preferred.set(2, false, began)
 	c.preferred.set(1, false, began) // which is not to be away for longer
-	if c.goHome(); own.asked.Load() != 0 || c.gateway(0).own {
+	if c.goHome(); own.asked.Load() != 0 || c.preferredOne().own {
 		t.Error("it is asked at once")
 	}
-	until(t, "the own gateway is preferred", func() bool { c.goHome(); return c.gateway(0).own })
+	until(t, "the own gateway is preferred", func() bool { c.goHome(); return c.preferredOne().own })
 	if took := time.Since(began); own.asked.Load() != 3 || took < 3*returnAfter {
 		t.Errorf("it was asked %d times within %v", own.asked.Load(), took)
 	}
@@ -51,7 +53,35 @@ func TestAnOwnGatewayThatIsBehindIsNot(t *testing.T) {
 		defer c.preferred.mu.Unlock()
 		return own.asked.Load() > 0 && !c.preferred.asked
 	})
-	if c.gateway(0).own {
+	if c.preferredOne().own {
 		t.Error("it is preferred")
+	}
+}
+
+// The own gateway is not preferred again because it answers a query: it may be unwell
+// in another way.
+func TestAQueryDoesNotGoHome(t *testing.T) {
+	all := []*teller{{last: 5}, {last: 5}, {last: 5}}
+	for _, one := range all {
+		one.says = func() string { return `{}` }
+	}
+	c := listening(t, all...)
+	c.preferred.set(1, false, time.Now())
+	c.preferred.away = longestAway
+	for range 5 {
+		if _, err := c.Query(t.Context(), contract.Query{Kind: contract.QueryRoots}); err != nil || c.preferredOne().own {
+			t.Fatalf("own: %v, %v", c.preferredOne().own, err)
+		}
+	}
+}
+
+// Who failed is followed by who is preferred meanwhile, or else by the next.
+func TestWhoComesAfter(t *testing.T) {
+	c := listening(t, &teller{}, &teller{}, &teller{})
+	for _, one := range []struct{ preferred, failed, next uint32 }{{0, 0, 1}, {1, 0, 1}, {2, 0, 2}, {2, 2, 0}, {1, 2, 1}} {
+		c.preferred.set(one.preferred, one.preferred == 0, time.Now())
+		if got := c.after(c.gateways[one.failed]); got != c.gateways[one.next] {
+			t.Errorf("%+v: %s", one, got.msp)
+		}
 	}
 }

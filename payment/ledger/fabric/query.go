@@ -40,8 +40,8 @@ func (c *Client) Query(ctx context.Context, q contract.Query) (contract.Answer, 
 	}
 	defer done()
 	var last error
-	for failures := 0; ; failures++ {
-		g := c.gateway(failures)
+	for first, failures := c.preferred.first(), 0; ; failures++ {
+		g := c.gateway(first, failures)
 		r, err := c.believe(call, g, func(ctx context.Context, g *gateway) (reply, error) { return c.reply(ctx, g, argument) })
 		switch {
 		case err == nil && r.refusal != nil:
@@ -69,7 +69,9 @@ func (c *Client) believe(ctx context.Context, g *gateway, ask func(context.Conte
 	if err != nil {
 		return reply{}, err
 	}
-	c.prefer(all[0].by)
+	if by := all[0].by; !by.own { // goHome knows when the own one is to be preferred again
+		c.prefer(by)
+	}
 	r := middle(all)
 	c.told(r.answer)
 	return r, nil
@@ -126,6 +128,9 @@ func (c *Client) reply(ctx context.Context, g *gateway, argument []byte) (r repl
 	if err != nil {
 		return refused(g, err)
 	}
+	if g.own {
+		g.commits.open(c.closed, before)
+	}
 	for try := 0; ; try++ {
 		r, err = answer(ctx, g, argument)
 		if err != nil || r.answer.Ledger == nil {
@@ -151,7 +156,7 @@ func (c *Client) replyAtOnce(ctx context.Context, g *gateway, argument []byte) (
 		return r, false, nil
 	}
 	seen := c.seen.Load()
-	stream, height := g.commits.reached(c.closed, seen)
+	stream, height := g.commits.reached()
 	if height == 0 || height < seen {
 		return r, false, nil
 	}

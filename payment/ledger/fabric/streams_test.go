@@ -25,14 +25,16 @@ import (
 type teller struct {
 	gatewaypb.UnimplementedGatewayServer
 	peer.UnimplementedDeliverServer
-	t        *testing.T
-	last     uint64                                                             // height that it tells of
-	deliver  func(stream int, next uint64, tell func(*common.Block) bool)       // what it tells; then the stream breaks
-	filtered func(stream int, next uint64, tell func(*peer.FilteredBlock) bool) // the same of filtered blocks
-	streams  atomic.Int64                                                       // that were opened
-	ails     int64                                                              // so often it is asked in vain
-	asked    atomic.Int64
-	says     func() string // what the chaincode answers
+	t         *testing.T
+	last      uint64                                                             // height that it tells of
+	deliver   func(stream int, next uint64, tell func(*common.Block) bool)       // what it tells; then the stream breaks
+	filtered  func(stream int, next uint64, tell func(*peer.FilteredBlock) bool) // the same of filtered blocks
+	streams   atomic.Int64                                                       // that were opened
+	ails      int64                                                              // so often it is asked in vain
+	asked     atomic.Int64
+	says      func() string   // what the chaincode answers
+	submitted func(id string) // is told of each transaction
+	statuses  atomic.Int64    // that were asked for
 }
 
 // Evaluate answers how high the chain is, or what the chaincode says.
@@ -45,6 +47,18 @@ func (p *teller) Evaluate(_ context.Context, r *gatewaypb.EvaluateRequest) (*gat
 	}
 	info := bytesOf(p.t, &common.BlockchainInfo{Height: p.last + 1})
 	return &gatewaypb.EvaluateResponse{Result: &peer.Response{Status: 200, Payload: info}}, nil
+}
+
+// Submit takes a transaction.
+func (p *teller) Submit(_ context.Context, r *gatewaypb.SubmitRequest) (*gatewaypb.SubmitResponse, error) {
+	p.submitted(r.GetTransactionId())
+	return &gatewaypb.SubmitResponse{}, nil
+}
+
+// CommitStatus says that every transaction is valid, in block 1000.
+func (p *teller) CommitStatus(context.Context, *gatewaypb.SignedCommitStatusRequest) (*gatewaypb.CommitStatusResponse, error) {
+	p.statuses.Add(1)
+	return &gatewaypb.CommitStatusResponse{Result: peer.TxValidationCode_VALID, BlockNumber: 1000}, nil
 }
 
 // Deliver tells blocks.
@@ -61,6 +75,9 @@ func (p *teller) Deliver(s grpc.BidiStreamingServer[common.Envelope, peer.Delive
 
 // DeliverFiltered tells filtered blocks.
 func (p *teller) DeliverFiltered(s grpc.BidiStreamingServer[common.Envelope, peer.DeliverResponse]) error {
+	if p.filtered == nil {
+		return p.UnimplementedDeliverServer.DeliverFiltered(s)
+	}
 	next, err := seek(s)
 	if err != nil {
 		return err

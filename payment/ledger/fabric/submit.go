@@ -45,8 +45,8 @@ func (c *Client) execute(ctx context.Context, function string, argument []byte) 
 	defer done()
 	said := refusals{}
 	var last error
-	for failures, conflicts := 0, 0; ; {
-		g := c.gateway(failures)
+	for first, failures, conflicts := c.preferred.first(), 0, 0; ; {
+		g := c.gateway(first, failures)
 		r, err := c.takeOver(call, g, failures, function, argument)
 		if err == nil {
 			if failures > 0 {
@@ -160,22 +160,24 @@ func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) 
 		if tx, err = next.client.NewTransaction(signed); err != nil {
 			return 0, fmt.Errorf("%s: %w", next.address, err)
 		}
-		// The peer that tells of the commit is the one that has it: it is asked
-		// next time, too.
-		c.prefer(next)
+		c.prefer(next) // others need not find out that this one does not answer
 		g = next
 	}
 }
 
 // send sends a transaction once and waits for its commit. A stream of blocks may
-// have told already of what was sent before.
+// have told already of what was sent before: that is asked for.
 func (c *Client) send(ctx context.Context, g *gateway, tx *client.Transaction, before bool) (uint64, error) {
 	if before || !g.own {
 		return sendAndAsk(ctx, tx)
 	}
-	expected := g.commits.expect(c.closed, tx.TransactionID(), c.seen.Load())
+	expected := g.commits.expect(tx.TransactionID())
 	if expected == nil {
-		return sendAndAsk(ctx, tx)
+		height, err := sendAndAsk(ctx, tx)
+		if err == nil {
+			g.commits.open(c.closed, height)
+		}
+		return height, err
 	}
 	defer expected.forget()
 	commit, err := submit(ctx, tx)

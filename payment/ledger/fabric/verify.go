@@ -36,7 +36,7 @@ func (c *Client) Verify(ctx context.Context) (report ledger.Report, err error) {
 	defer cancel()
 	defer context.AfterFunc(c.closed, cancel)()
 	for i := range c.gateways {
-		g := c.gateway(i)
+		g := c.gateway(c.preferred.first(), i)
 		report, err = c.verifyAt(call, g)
 		if _, far := errors.AsType[*Unreachable](err); !far {
 			return report, err
