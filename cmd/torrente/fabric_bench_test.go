@@ -140,6 +140,9 @@ func startLine(b *testing.B, to string, rate int64) string {
 	return l.Addr().String()
 }
 
+// lateness is by how much a line makes up for timers that come late.
+const lateness = 20 * time.Millisecond
+
 // line is one way of a line: it carries rate bytes a second.
 type line struct {
 	rate int64
@@ -158,7 +161,7 @@ func (l *line) carry(from, to net.Conn) {
 			return
 		}
 		l.mu.Lock()
-		l.free = time.Now().Add(max(0, time.Until(l.free))).Add(time.Duration(int64(n) * int64(time.Second) / l.rate))
+		l.free = time.Now().Add(max(-lateness, time.Until(l.free))).Add(time.Duration(int64(n) * int64(time.Second) / l.rate))
 		wait := time.Until(l.free)
 		l.mu.Unlock()
 		timer := time.NewTimer(wait)

@@ -208,14 +208,14 @@ func replayed(t *testing.T, n *realNetwork, m *members) {
 	p := proposal(t, c, m)
 	before := available(t, c, m.Rich)
 	tx := must[*client.Transaction](t)(p.EndorseWithContext(t.Context()))
-	height := must[uint64](t)(sendAndAsk(t.Context(), tx))
+	height := must[uint64](t)(c.sendAndAsk(t.Context(), tx))
 	if _, err := p.EndorseWithContext(t.Context()); err == nil {
 		t.Error("the proposal was endorsed once more")
 	} else {
 		t.Log(err)
 	}
 	again := must[*client.Transaction](t)(c.gateways[1].client.NewTransaction(must[[]byte](t)(tx.Bytes())))
-	if got, err := sendAndAsk(t.Context(), again); err != nil || got != height {
+	if got, err := c.sendAndAsk(t.Context(), again); err != nil || got != height {
 		t.Errorf("the transaction of block %d is in block %d: %v", height, got, err)
 	}
 	succeeds(t, c, m.payers["alpha"], &contract.Transfer{To: ledgertest.AccountOf(m.Rich), Coins: 1}) // another block
@@ -243,7 +243,7 @@ func orderedForNothing(t *testing.T, n *realNetwork, m *members) {
 	} {
 		p := must[*client.Proposal](t)(c.gateways[0].contract.NewProposal(call.function, client.WithBytesArguments(call.argument)))
 		tx := must[*client.Transaction](t)(p.EndorseWithContext(t.Context()))
-		must[uint64](t)(sendAndAsk(t.Context(), tx)) // so it is valid
+		must[uint64](t)(c.sendAndAsk(t.Context(), tx)) // so it is valid
 	}
 	r := must[ledger.Report](t)(c.Verify(t.Context()))
 	if r.Transactions != before.Transactions+1 || r.Height != before.Height+4 || !r.Conserved {

@@ -84,7 +84,7 @@ func BenchmarkRealNetwork(b *testing.B) {
 	m.atHome(b)
 	b.Logf("%d commitments opened in %s", payersOfMarket*uploadersOfMarket*slotsOfMarket, time.Since(began).Round(time.Second))
 	for b.Loop() { // once
-		one := m.beside(b, 64, 256, 7)
+		one := m.beside(b, 64, 256, 11)
 		m.beside(b, 1, 24, 5)
 		m.crowded(b)
 		m.perTransaction(b, one)
@@ -117,7 +117,7 @@ func bare(b *testing.B, c *Client) error {
 	if err != nil {
 		return err
 	}
-	_, err = sendAndAsk(b.Context(), tx)
+	_, err = c.sendAndAsk(b.Context(), tx)
 	return err
 }
 

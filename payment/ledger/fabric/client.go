@@ -21,8 +21,6 @@ const (
 	endorseTimeout  = 5 * time.Second
 	evaluateTimeout = 5 * time.Second
 	orderTimeout    = 3 * time.Second
-	// statusTimeout is after what silence the same transaction is sent again.
-	statusTimeout   = 3 * time.Second
 	defaultPatience = 60 * time.Second // of Submit and Query, with all gateways
 	firstPause      = 20 * time.Millisecond
 	longestPause    = 2 * time.Second
@@ -43,6 +41,7 @@ type Client struct {
 	preferred preference
 	seen      atomic.Uint64 // the highest block that a call has told of
 	grace     atomic.Int64  // a time.Duration, of hearings; 0: the shortest
+	pace      pace          // of commits
 
 	// For figures: how often calls that may write were attempted, and how many of
 	// those were committed as invalid.

@@ -134,10 +134,10 @@ func (s *commits) tell(l *stream, b *peer.FilteredBlock) {
 }
 
 // wait returns what became of the transaction. told is false if the stream has
-// broken: then it is to be asked for. The error is errSilent after statusTimeout: the
+// broken: then it is to be asked for. The error is errSilent after the longest time: the
 // transaction is lost, or late; a stream that told of nothing else either is ended.
-func (e *expectation) wait(ctx context.Context) (v verdict, told bool, err error) {
-	timer := time.NewTimer(statusTimeout)
+func (e *expectation) wait(ctx context.Context, longest time.Duration) (v verdict, told bool, err error) {
+	timer := time.NewTimer(longest)
 	defer timer.Stop()
 	select {
 	case v = <-e.told:

@@ -58,13 +58,13 @@ func TestCommitsAreTold(t *testing.T) {
 	more <- filtered(9, map[string]bool{"good": true, "bad": false, "forgotten": true})
 	more <- filtered(10, map[string]bool{"good": false}) // as a second one of the same id is
 	for e, want := range map[*expectation]verdict{good: {9, peer.TxValidationCode_VALID}, bad: {9, peer.TxValidationCode_MVCC_READ_CONFLICT}} {
-		if got, told, err := e.wait(t.Context()); got != want || !told || err != nil {
+		if got, told, err := e.wait(t.Context(), shortestSilence); got != want || !told || err != nil {
 			t.Errorf("%s: %+v, %v, %v; not %+v", e.id, got, told, err, want)
 		}
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, told, err := never.wait(gone); told || !errors.Is(err, context.Canceled) {
+	if _, told, err := never.wait(gone, shortestSilence); told || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, %v", told, err)
 	}
 	select {
@@ -102,7 +102,7 @@ func TestCommitsOfABrokenStream(t *testing.T) {
 			began := time.Now()
 			one := streamed(t, s, "one")
 			close(ready)
-			if _, told, err := one.wait(t.Context()); told || err != nil {
+			if _, told, err := one.wait(t.Context(), shortestSilence); told || err != nil {
 				t.Errorf("%v, %v", told, err)
 			}
 			if two := streamed(t, s, "two"); two.by == one.by || own.streams.Load() != 2 || time.Since(began) < streamEvery {
@@ -129,7 +129,7 @@ func TestCommitsOfASilentStream(t *testing.T) {
 			s := &c.gateways[0].commits
 			one, two := streamed(t, s, "one"), streamed(t, s, "two")
 			close(more)
-			if _, told, err := one.wait(t.Context()); told || !errors.Is(err, errSilent) {
+			if _, told, err := one.wait(t.Context(), shortestSilence); told || !errors.Is(err, errSilent) {
 				t.Errorf("%v, %v", told, err)
 			}
 			if ended := two.by.done.Err() != nil; ended != silent {

@@ -51,5 +51,5 @@ func (c *Client) heightOf(ctx context.Context, g *gateway, fabricID string) (uin
 	if err != nil {
 		return 0, err
 	}
-	return statusOf(ctx, commit)
+	return c.statusOf(ctx, commit)
 }

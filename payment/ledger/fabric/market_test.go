@@ -23,7 +23,7 @@ import (
 const (
 	payersOfMarket    = 16
 	uploadersOfMarket = 64
-	slotsOfMarket     = 18 // commitments of each payer to each uploader, made beforehand
+	slotsOfMarket     = 19 // commitments of each payer to each uploader, made beforehand
 	linksOfMarket     = 64
 	unitsOfMarket     = 200_000
 	priceOfMarket     = 10

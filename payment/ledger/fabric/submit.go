@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hyperledger/fabric-gateway/pkg/client"
 	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
@@ -138,7 +139,11 @@ func (c *Client) judgedAt(ctx context.Context, g *gateway, out *invocation.Outco
 func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) (uint64, error) {
 	var last error
 	for n := 1; ; n++ {
+		began := time.Now()
 		height, err := c.send(ctx, g, tx, n > 1)
+		if err == nil && n == 1 {
+			c.pace.took(time.Since(began))
+		}
 		if err == nil && !g.own {
 			height, err = c.committed(ctx, tx.TransactionID())
 		}
@@ -169,11 +174,11 @@ func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) 
 // have told already of what was sent before: that is asked for.
 func (c *Client) send(ctx context.Context, g *gateway, tx *client.Transaction, before bool) (uint64, error) {
 	if before || !g.own {
-		return sendAndAsk(ctx, tx)
+		return c.sendAndAsk(ctx, tx)
 	}
 	expected := g.commits.expect(tx.TransactionID())
 	if expected == nil {
-		height, err := sendAndAsk(ctx, tx)
+		height, err := c.sendAndAsk(ctx, tx)
 		if err == nil {
 			g.commits.open(c.closed, height)
 		}
@@ -184,23 +189,23 @@ func (c *Client) send(ctx context.Context, g *gateway, tx *client.Transaction, b
 	if err != nil {
 		return 0, err
 	}
-	became, told, err := expected.wait(ctx)
+	became, told, err := expected.wait(ctx, c.pace.silence())
 	switch {
 	case err != nil:
 		return 0, err
 	case !told:
-		return statusOf(ctx, commit)
+		return c.statusOf(ctx, commit)
 	}
 	return became.valid()
 }
 
 // sendAndAsk sends a transaction once and asks the gateway for its commit status.
-func sendAndAsk(ctx context.Context, tx *client.Transaction) (uint64, error) {
+func (c *Client) sendAndAsk(ctx context.Context, tx *client.Transaction) (uint64, error) {
 	commit, err := submit(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	return statusOf(ctx, commit)
+	return c.statusOf(ctx, commit)
 }
 
 func submit(ctx context.Context, tx *client.Transaction) (*client.Commit, error) {
@@ -209,8 +214,8 @@ func submit(ctx context.Context, tx *client.Transaction) (*client.Commit, error)
 	return tx.SubmitWithContext(short)
 }
 
-func statusOf(ctx context.Context, commit *client.Commit) (uint64, error) {
-	short, cancel := context.WithTimeout(ctx, statusTimeout)
+func (c *Client) statusOf(ctx context.Context, commit *client.Commit) (uint64, error) {
+	short, cancel := context.WithTimeout(ctx, c.pace.silence())
 	defer cancel()
 	status, err := commit.StatusWithContext(short)
 	if err != nil {
