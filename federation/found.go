@@ -37,7 +37,7 @@ func ParseFounder(b []byte) (*Founder, error) {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrFounder, err)
 	}
-	if f.MSP == "" || f.Administrator.IsZero() || len(f.Root) == 0 {
+	if o := f.organisation(); f.Administrator.IsZero() || o.Check() != nil {
 		return nil, ErrFounder
 	}
 	return &f, nil

@@ -2,6 +2,7 @@ package federation
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -206,5 +207,21 @@ func TestProposalByItsID(t *testing.T) {
 	}
 	if _, err := p.Approve(t.Context(), ApproveRequest{strings.Repeat("0", 64)}); !errors.Is(err, contract.NoProposal) {
 		t.Error(err)
+	}
+}
+
+// Who comes late finds the host by the roots that it has by then.
+func TestJoinTakesHostRoots(t *testing.T) {
+	all, document := council(t, "Alpha", "Beta")
+	a := must[*identity.Authority](t)(identity.NewAuthority("Alpha", all[0].clock.now(), 24*time.Hour))
+	roots := identity.EncodeCertificates([]*x509.Certificate{a.Root()})
+	join := JoinConfig{Dir: all[1].dir, Genesis: document, Ledger: "https://127.0.0.1:1", Host: "Alpha", HostRoots: []byte("no certificate")}
+	if _, err := Join(join); err == nil || exists(filepath.Join(all[1].dir, genesisFile)) {
+		t.Errorf("joined with what is no certificate: %v", err)
+	}
+	join.HostRoots = roots
+	must[*Facts](t)(Join(join))
+	if kept := must[[]byte](t)(readBounded(filepath.Join(all[1].dir, hostRootsFile))); !bytes.Equal(kept, roots) {
+		t.Errorf("%q", kept)
 	}
 }

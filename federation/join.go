@@ -23,6 +23,9 @@ type JoinConfig struct {
 	Ledger  string // the URL of the portal that has the ledger; empty: this one has it
 	Host    string // the organisation of that portal
 	Profile string // the connection profile, if the ledger is on Fabric
+	// HostRoots are, in PEM, the roots of the host's organisation if they are not those
+	// of the genesis document any more.
+	HostRoots []byte
 }
 
 // ErrJoined means that a folder has a ledger already.
@@ -84,11 +87,27 @@ func (d folder) takeLedger(cfg *JoinConfig, s settings, g *contract.Genesis) err
 	if cfg.Host == s.MSP || !slices.ContainsFunc(g.Organisations, isHost) {
 		return fmt.Errorf("%.80q is no other organization of %s: name the one whose portal has the ledger", cfg.Host, g.Name)
 	}
+	if err := d.takeHostRoots(cfg.HostRoots); err != nil {
+		return err
+	}
 	if err := d.write(genesisFile, cfg.Genesis, 0o600); err != nil {
 		return err
 	}
 	s.Ledger, s.Host = cfg.Ledger, cfg.Host
 	return d.writeJSON(settingsFile, s, 0o600)
+}
+
+// takeHostRoots keeps the roots of the organisation that has the ledger, if they are
+// given: who comes late may find others than the genesis document's.
+func (d folder) takeHostRoots(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	roots, err := identity.DecodeCertificates(text)
+	if err != nil {
+		return fmt.Errorf("the host's roots: %w", err)
+	}
+	return d.write(hostRootsFile, identity.EncodeCertificates(roots), 0o644)
 }
 
 // takeProfile notes how a ledger on Fabric is reached, and what it begins with.

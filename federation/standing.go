@@ -24,8 +24,8 @@ type standing struct {
 	own         []*identity.Authority // trusted ones of the portal, oldest first; never empty
 }
 
-// errNotAdmitted means that the ledger knows no such organisation.
-var errNotAdmitted = errors.New("the federation has not admitted this organization: send its founder's file to one that is a member, which proposes it by torrente federation admit propose FILE, and start again when more than half agree")
+// errNotAdmitted means that the ledger knows no organisation with such keys.
+var errNotAdmitted = errors.New("the federation has not admitted this organization, or with other keys: send its founder's file to one that is a member, which proposes it by torrente federation admit propose FILE, and start again when more than half agree")
 
 var errNoOwnRoot = errors.New("the ledger trusts none of the portal's roots: restore the folder authorities from a copy")
 

@@ -166,7 +166,7 @@ func federationGenesis(std stdio, f *initFlags, to string, files []string) error
 
 func newFederationJoin(std stdio) *cobra.Command {
 	var cfg federation.JoinConfig
-	var genesis string
+	var genesis, hostRoots string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "join --genesis FILE",
@@ -191,6 +191,11 @@ func newFederationJoin(std stdio) *cobra.Command {
 			if cfg.Genesis, err = readSmall(genesis); err != nil {
 				return err
 			}
+			if hostRoots != "" {
+				if cfg.HostRoots, err = readSmall(hostRoots); err != nil {
+					return err
+				}
+			}
 			facts, err := federation.Join(cfg)
 			if err != nil {
 				return fmt.Errorf("federation join: %w", err)
@@ -205,6 +210,7 @@ func newFederationJoin(std stdio) *cobra.Command {
 	s.StringVar(&genesis, "genesis", "", "the first page of the ledger, which federation genesis made")
 	s.StringVar(&cfg.Ledger, "ledger", "", "the https URL of the portal that has the ledger (default: this one has it)")
 	s.StringVar(&cfg.Host, "host", "", "the name of the organization of that portal")
+	s.StringVar(&hostRoots, "host-roots", "", "a PEM file with the roots of that organization, if it has replaced those of the genesis")
 	s.StringVar(&cfg.Profile, "profile", "", "the connection profile of a ledger on Fabric, which need not be there yet")
 	s.BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c

@@ -51,7 +51,7 @@ func Audit(st Reader) (Books, error) {
 	if b.Minted, err = v.minted(&l); err != nil {
 		return b, err
 	}
-	if err := v.auditProposals(); err != nil {
+	if err := v.auditProposals(int(l.founders)); err != nil {
 		return b, err
 	}
 	if err := v.auditRoots(); err != nil {

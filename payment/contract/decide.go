@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 
@@ -91,16 +92,14 @@ func (d *Reassign) execute(r *run) Code {
 // execute adds the organisation to those that are counted. It has no coins, and what
 // was decided before stays as it is.
 func (a *Admit) execute(r *run) Code {
-	var before organisation
-	known, all := r.read(keyOrganisation(a.MSP), &before), r.organisations()
+	all := r.organisations()
+	if slices.Contains(all, a.MSP) {
+		return r.admitted(a)
+	}
 	switch {
-	case known && before.administrator == a.Administrator:
-		return Already
-	case known:
-		return Conflict
 	case slices.ContainsFunc(a.Roots, func(der []byte) bool { return !validRoot(der) }):
 		return BadRoot
-	case a.check() != nil || a.Administrator.IsZero():
+	case a.Check() != nil || a.Administrator.IsZero():
 		return BadArguments
 	case len(all) >= maxOrganisations:
 		return ManyOrganisations
@@ -111,6 +110,19 @@ func (a *Admit) execute(r *run) Code {
 	r.found(r.tx.Ledger, &a.Organisation)
 	r.emit(payment.LedgerEvent{Kind: payment.EventRoots})
 	return OK
+}
+
+// admitted says whether an organisation that is there is the one of a proposal.
+func (r *run) admitted(a *Admit) Code {
+	var o organisation
+	r.read(keyOrganisation(a.MSP), &o)
+	unknown := func(der []byte) bool {
+		return !slices.ContainsFunc(o.roots, func(other []byte) bool { return bytes.Equal(other, der) })
+	}
+	if o.administrator != a.Administrator || slices.ContainsFunc(a.Roots, unknown) {
+		return Conflict
+	}
+	return Already
 }
 
 func validKey(spki []byte) bool {

@@ -153,14 +153,15 @@ func (g *Genesis) check() error {
 		return fmt.Errorf("%w: an account is minted to twice, or out of order", ErrGenesis)
 	}
 	for _, o := range g.Organisations {
-		if err := o.check(); err != nil {
+		if err := o.Check(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *Organisation) check() error {
+// Check reports what is wrong with an organisation. The error is ErrGenesis.
+func (o *Organisation) Check() error {
 	switch {
 	case !validMSP(o.MSP):
 		return fmt.Errorf("%w: the organization %.80q is not 1 to %d of A-Z a-z 0-9 . - _", ErrGenesis, o.MSP, maxMSPBytes)
@@ -206,7 +207,7 @@ func Init(st State, document []byte) error {
 		return errors.New("the ledger has begun already: Init needs an empty state")
 	}
 	minted, _ := g.Minted()
-	o.put(keyLedger, ledgerRow{GenesisID(document), minted, g.Name})
+	o.put(keyLedger, ledgerRow{GenesisID(document), minted, uint16(len(g.Organisations)), g.Name})
 	o.put(keyPriceNow, epoch(firstEpoch))
 	o.put(keyPrice(firstEpoch), coins(g.Price))
 	var all organisationList

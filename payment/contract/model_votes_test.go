@@ -175,8 +175,11 @@ func (p *play) decisionAny(t *rapid.T) Decision {
 		return &Reinstate{a.Account()}
 	case 5:
 		i := rapid.IntRange(1, maxCouncil).Draw(t, "newcomer")
-		who := rapid.SampledFrom([]string{adminOf(i), adminOf(i), "stranger"}).Draw(t, "its administrator")
-		return &Admit{Organisation{mspOf(i), people()[who].Account(), rapid.SampledFrom([][][]byte{{secondRoot()}, {}}).Draw(t, "roots")}}
+		root := secondRoot()
+		if i == 1 {
+			root = authorityRoot()
+		}
+		return &Admit{Organisation{mspOf(i), people()[adminOf(i)].Account(), rapid.SampledFrom([][][]byte{{root}, {root}, {}}).Draw(t, "roots")}}
 	}
 	heir := people()[rapid.SampledFrom([]string{"other", "seller", "alice", "bob"}).Draw(t, "heir")]
 	from := people()[rapid.SampledFrom([]string{"bob", "mallory", "admin", "alice", "seller"}).Draw(t, "old")]

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"torrente/payment"
@@ -93,16 +94,16 @@ func (v view) minted(l *ledgerRow) (payment.Amount, error) {
 	return sum, nil
 }
 
-// auditProposals checks that more than half of the organisations agreed to
-// everything that passed, and adds up what was minted by it (L9). Of how many
-// organisations that was the half is between those of the beginning and all.
-func (v view) auditProposals() error {
+// auditProposals checks that more than half of the organisations, which were as many
+// as the genesis document's or more, agreed to everything that passed, and adds up what was
+// minted by it (L9). Organisations are those of the document and those admitted.
+func (v view) auditProposals(founders int) error {
 	all, err := v.organisations()
 	if err != nil {
 		return err
 	}
 	var minted payment.Amount
-	fewest, founders := len(all), len(all)
+	admitted := map[string]bool{}
 	err = v.walk("pass/", func(rest string, _ []byte) error {
 		var id TxID
 		if err := id.UnmarshalText([]byte(rest)); err != nil {
@@ -112,13 +113,13 @@ func (v view) auditProposals() error {
 		if err != nil {
 			return err
 		}
-		if info == nil || len(info.Approved) < info.Needed || info.Organisations > len(all) {
+		if info == nil || !info.majorityOf(all, founders) {
 			return fmt.Errorf("%w: proposal %v passed without a majority", ErrBooks, id)
 		}
-		fewest = min(fewest, info.Organisations)
 		switch d := d.(type) {
 		case *Admit:
-			founders--
+			admitted[d.MSP] = true // proposed twice, it was admitted once
+			return v.auditAdmission(d)
 		case *Mint:
 			var ok bool
 			if minted, ok = minted.Add(d.Coins); !ok {
@@ -130,8 +131,8 @@ func (v view) auditProposals() error {
 	if err != nil {
 		return err
 	}
-	if fewest < founders || founders < 1 {
-		return fmt.Errorf("%w: a proposal passed among %d organizations, and there were never fewer than %d", ErrBooks, fewest, founders)
+	if len(all) != founders+len(admitted) {
+		return fmt.Errorf("%w: there are %d organizations, and %d of the genesis document and %d admitted", ErrBooks, len(all), founders, len(admitted))
 	}
 	var since coins
 	if _, err := v.read(keyMinted, &since); err != nil {
@@ -139,6 +140,24 @@ func (v view) auditProposals() error {
 	}
 	if payment.Amount(since) != minted {
 		return fmt.Errorf("%w: %s coins were minted, and a majority agreed to %s", ErrBooks, payment.Amount(since), minted)
+	}
+	return nil
+}
+
+// majorityOf reports whether enough of all organisations approved, of as many as there can
+// have been.
+func (p *ProposalInfo) majorityOf(all []string, founders int) bool {
+	stranger := func(msp string) bool { return !slices.Contains(all, msp) }
+	return len(p.Approved) >= p.Needed && p.Organisations >= founders && p.Organisations <= len(all) && !slices.ContainsFunc(p.Approved, stranger)
+}
+
+// auditAdmission checks that an organisation is there that was admitted.
+func (v view) auditAdmission(a *Admit) error {
+	var o organisation
+	if there, err := v.read(keyOrganisation(a.MSP), &o); err != nil {
+		return err
+	} else if !there || o.administrator != a.Administrator {
+		return fmt.Errorf("%w: %s was admitted, and is not there with that administrator", ErrBooks, a.MSP)
 	}
 	return nil
 }

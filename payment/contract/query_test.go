@@ -148,7 +148,7 @@ func TestAuditFindsTampering(t *testing.T) {
 		"no intention":       {keyIntention(i), nil},
 		"not an intention":   {"int/x", []byte{1}},
 		"a row cut off":      {keyIntention(i), in.append(nil)[:5]},
-		"minted":             {keyLedger, ledgerRow{id: w.ledger, minted: 1, name: "x"}.append(nil)},
+		"minted":             {keyLedger, ledgerRow{id: w.ledger, minted: 1, founders: 1, name: "x"}.append(nil)},
 		"no ledger":          {keyLedger, nil},
 		"another root":       {keyCA("Org1MSP", sha256.Sum256(secondRoot())), authority{true, secondRoot()}.append(nil)},
 		"no root":            {keyCA("Org1MSP", sha256.Sum256(authorityRoot())), nil},

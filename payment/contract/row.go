@@ -23,7 +23,7 @@ const Layout = 4
 const (
 	keyLedger   = "gen/ledger" // ledger 32 | minted u64 | organisations u16 | name; genesis
 	keyPriceNow = "price/now"  // epoch u64; a majority of the organisations
-	// organisations u16 | each: MSP (u8); genesis. The votes are counted by it,
+	// organisations u16 | each: MSP (u8); genesis, a majority. The votes are counted by it,
 	// because a writing call reads no ranges.
 	keyOrganisations = "gen/organisations"
 	// coins u64 that were minted after the genesis; a majority of the
@@ -108,7 +108,7 @@ func keyProposal(id TxID) string { return hexed("prop/", id) }
 // vote/<proposal>/<MSP>: 01; the organisation, once.
 func keyVote(id TxID, msp string) string { return hexed("vote/", id) + "/" + msp }
 
-// pass/<proposal>: seconds since 1970 u64; the deciding vote, once.
+// pass/<proposal>: see passing; the deciding vote, once.
 func keyPassed(id TxID) string { return hexed("pass/", id) }
 
 // Indexes for queries: each 1 byte, the payer.
@@ -398,19 +398,24 @@ func (r request) append(b []byte) []byte { return r.result.append(r.digest.appen
 
 func (r *request) read(in *cryptobyte.String) bool { return r.digest.read(in) && r.result.read(in) }
 
+// ledgerRow is what the genesis document says: ledger 32 | minted u64 | organisations
+// u16 | name.
 type ledgerRow struct {
-	id     payment.LedgerID
-	minted payment.Amount
-	name   string
+	id       payment.LedgerID
+	minted   payment.Amount
+	founders uint16 // organisations
+	name     string
 }
 
 func (l ledgerRow) append(b []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(append(b, l.id[:]...), uint64(l.minted)), l.name...)
+	b = binary.BigEndian.AppendUint64(append(b, l.id[:]...), uint64(l.minted))
+	return append(binary.BigEndian.AppendUint16(b, l.founders), l.name...)
 }
 
 func (l *ledgerRow) read(in *cryptobyte.String) bool {
 	var name []byte
-	ok := in.CopyBytes(l.id[:]) && in.ReadUint64((*uint64)(&l.minted)) && in.ReadBytes(&name, len(*in))
+	ok := in.CopyBytes(l.id[:]) && in.ReadUint64((*uint64)(&l.minted)) &&
+		in.ReadUint16(&l.founders) && in.ReadBytes(&name, len(*in))
 	l.name = string(name)
 	return ok
 }

@@ -580,6 +580,71 @@ func TestAdmit(t *testing.T) {
 	w.audit()
 }
 
+// An organisation that is proposed again and again is admitted once.
+func TestAdmitTwice(t *testing.T) {
+	w := newCouncil(t, 2)
+	newcomer := Organisation{mspOf(4), people()[adminOf(4)].Account(), [][]byte{secondRoot()}}
+	other := newcomer
+	other.Roots = [][]byte{authorityRoot()}
+	var same []TxID
+	for range 4 {
+		same = append(same, w.proposed("admin", &Admit{newcomer}))
+	}
+	differs := w.proposed("admin", &Admit{other})
+	for _, id := range same {
+		w.ok("admin2", &Approve{id})
+		w.call(adminOf(4), &Approve{id}) // from the second on two of three must agree, as they have
+		if w.info(id).Passed == 0 {
+			t.Errorf("%+v", w.info(id))
+		}
+		w.audit()
+	}
+	if got := w.call("admin2", &Approve{differs}).Code; got != Conflict || w.info(differs).Passed != 0 {
+		t.Errorf("with other roots: %v", got)
+	}
+	if got := w.ledgerInfo().Organisations; got != 3 {
+		t.Errorf("%d organisations", got)
+	}
+}
+
+// The audit finds organisations that nobody admitted, and those that are gone.
+func TestAuditFindsFalseOrganisations(t *testing.T) {
+	w := newCouncil(t, 3)
+	newcomer := Organisation{mspOf(4), people()[adminOf(4)].Account(), [][]byte{secondRoot()}}
+	id := w.decided(3, &Admit{newcomer})
+	price := w.proposed("admin", &SetPrice{77})
+	row := organisation{w.ledger, newcomer.Administrator, newcomer.Roots}
+	list := func(all ...string) []byte { return organisationList(all).append(nil) }
+	three := []string{mspOf(2), mspOf(3), "Org1MSP"}
+	root := func(msp string) string { return keyCA(msp, sha256.Sum256(secondRoot())) }
+	other := row
+	other.administrator = people()["bob"].Account()
+	for what, rows := range map[string][]Row{
+		"one that nobody admitted": {
+			{keyOrganisations, list(mspOf(2), mspOf(3), mspOf(4), "Ghost", "Org1MSP")},
+			{keyOrganisation("Ghost"), row.append(nil)},
+			{root("Ghost"), authority{true, secondRoot()}.append(nil)},
+		},
+		"one that is gone":      {{keyOrganisations, list(three...)}, {keyOrganisation(mspOf(4)), nil}, {root(mspOf(4)), nil}},
+		"only in the list":      {{keyOrganisations, list(mspOf(2), mspOf(3), mspOf(4), "Ghost", "Org1MSP")}},
+		"another administrator": {{keyOrganisation(mspOf(4)), other.append(nil)}},
+		"its admission is gone": {{keyPassed(id), nil}},
+		"a stranger's vote":     {{keyVote(price, "Ghost"), present{}.append(nil)}, {keyPassed(price), passing{start, 3}.append(nil)}},
+	} {
+		spoiled := copyOf(w.state.memory)
+		for _, row := range rows {
+			spoiled[row.Key] = row.Value
+			if row.Value == nil {
+				delete(spoiled, row.Key)
+			}
+		}
+		if b, err := Audit(spoiled); err == nil {
+			t.Errorf("%s: %+v", what, b)
+		}
+	}
+	w.audit()
+}
+
 func TestWhoIsNotAdmitted(t *testing.T) {
 	w := newCouncil(t, 1)
 	good := Organisation{mspOf(4), people()[adminOf(4)].Account(), [][]byte{secondRoot()}}

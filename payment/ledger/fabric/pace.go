@@ -16,7 +16,7 @@ const (
 // pace is how long commits take, smoothed.
 type pace struct{ usual atomic.Int64 }
 
-// took notes how long a commit took that nothing went wrong with.
+// took notes how long a commit took from the first time that it was sent.
 func (p *pace) took(one time.Duration) {
 	if usual := time.Duration(p.usual.Load()); usual > 0 {
 		one = (3*usual + one) / 4

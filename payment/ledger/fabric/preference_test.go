@@ -1,8 +1,11 @@
 package fabric
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/hyperledger/fabric-protos-go-apiv2/peer"
 
 	"torrente/payment/contract"
 )
@@ -82,6 +85,37 @@ func TestWhoComesAfter(t *testing.T) {
 		c.preferred.set(one.preferred, one.preferred == 0, time.Now())
 		if got := c.after(c.gateways[one.failed]); got != c.gateways[one.next] {
 			t.Errorf("%+v: %s", one, got.msp)
+		}
+	}
+}
+
+// A transaction that the orderers lost is sent again by the same peer, if that told of
+// others; one of which a dead peer told nothing by the next, which is preferred then.
+func TestWhoSendsAgain(t *testing.T) {
+	own := &teller{filtered: func(_ int, next uint64, tell func(*peer.FilteredBlock) bool) { tell(filtered(next, nil)); tell(nil) }}
+	c := listening(t, own, &teller{}, &teller{})
+	g := c.gateways[0]
+	e := streamed(t, &g.commits, "lost")
+	if next := c.instead(g, errSilent); next != g || !c.preferredOne().own {
+		t.Errorf("while its stream lives: %s", next.msp)
+	}
+	if next := c.instead(g, context.DeadlineExceeded); next != c.gateways[1] || c.preferredOne() != next {
+		t.Errorf("when it did not answer: %s", next.msp)
+	}
+	c.preferred.set(0, true, time.Now())
+	e.by.end()
+	if next := c.instead(g, errSilent); next != c.gateways[1] {
+		t.Errorf("when its stream has ended: %s", next.msp)
+	}
+}
+
+// Of two own peers the one that answers is preferred.
+func TestTheOtherOwnPeerIsPreferred(t *testing.T) {
+	c := listening(t, &teller{last: 5, ails: 100}, &teller{last: 5, says: func() string { return `{}` }}, &teller{last: 5, ails: 100})
+	c.gateways[1].msp, c.gateways[1].own = "Own", true
+	for range 3 {
+		if _, err := c.Query(t.Context(), contract.Query{Kind: contract.QueryRoots}); err != nil || c.preferredOne() != c.gateways[1] {
+			t.Fatalf("%s, %v", c.preferredOne().address, err)
 		}
 	}
 }

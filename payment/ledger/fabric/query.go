@@ -69,7 +69,7 @@ func (c *Client) believe(ctx context.Context, g *gateway, ask func(context.Conte
 	if err != nil {
 		return reply{}, err
 	}
-	if by := all[0].by; !by.own { // goHome knows when the own one is to be preferred again
+	if by := all[0].by; !by.own || g.own { // else goHome knows when the own one is preferred again
 		c.prefer(by)
 	}
 	r := middle(all)

@@ -138,10 +138,10 @@ func (c *Client) judgedAt(ctx context.Context, g *gateway, out *invocation.Outco
 // and if none comes the same bytes are sent again, by the next gateway.
 func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) (uint64, error) {
 	var last error
+	began := time.Now()
 	for n := 1; ; n++ {
-		began := time.Now()
 		height, err := c.send(ctx, g, tx, n > 1)
-		if err == nil && n == 1 {
+		if err == nil {
 			c.pace.took(time.Since(began))
 		}
 		if err == nil && !g.own {
@@ -161,13 +161,24 @@ func (c *Client) order(ctx context.Context, g *gateway, tx *client.Transaction) 
 		if err != nil {
 			return 0, err
 		}
-		next := c.after(g)
+		next := c.instead(g, err)
 		if tx, err = next.client.NewTransaction(signed); err != nil {
 			return 0, fmt.Errorf("%s: %w", next.address, err)
 		}
-		c.prefer(next) // others need not find out that this one does not answer
 		g = next
 	}
+}
+
+// instead returns the gateway by which a transaction is sent again. If it alone was not
+// told of, by a peer that told of others, the orderers have lost it; else nobody
+// needs to find out once more that the peer does not answer.
+func (c *Client) instead(g *gateway, err error) *gateway {
+	if _, height := g.commits.reached(); height > 0 && errors.Is(err, errSilent) {
+		return g
+	}
+	next := c.after(g)
+	c.prefer(next)
+	return next
 }
 
 // send sends a transaction once and waits for its commit. A stream of blocks may

@@ -35,8 +35,9 @@ func (c *Client) Verify(ctx context.Context) (report ledger.Report, err error) {
 	call, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.closed, cancel)()
+	first := c.preferred.first()
 	for i := range c.gateways {
-		g := c.gateway(c.preferred.first(), i)
+		g := c.gateway(first, i)
 		report, err = c.verifyAt(call, g)
 		if _, far := errors.AsType[*Unreachable](err); !far {
 			return report, err
