@@ -90,7 +90,7 @@ func Found(cfg FoundConfig) ([]byte, *contract.Genesis, error) {
 
 func factsOf(dir string, f *Founder, document []byte, g *contract.Genesis) *Facts {
 	facts := &Facts{
-		Name: g.Name, Dir: dir, Ledger: contract.GenesisID(document), Administrator: f.Administrator,
+		Name: g.Name, MSP: f.MSP, Dir: dir, Ledger: contract.GenesisID(document), Administrator: f.Administrator,
 	}
 	facts.Minted, _ = g.Minted() // Encode has checked that it fits
 	for _, m := range g.Mints {

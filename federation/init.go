@@ -36,12 +36,16 @@ type InitConfig struct {
 // Facts are what Init made.
 type Facts struct {
 	Name          string           `json:"name"`
+	MSP           string           `json:"msp"`
 	Dir           string           `json:"dir"`
 	Ledger        payment.LedgerID `json:"ledger_id"`
 	Administrator payment.Account  `json:"administrator"`
 	Treasury      payment.Amount   `json:"treasury"`
 	Minted        payment.Amount   `json:"minted"`
 	Root          string           `json:"root"` // fingerprint
+	// Waits says that the genesis document does not have the organisation: it is to be
+	// admitted, unless it was already.
+	Waits bool `json:"waits,omitempty"`
 }
 
 // Init makes the folder of a federation: the authority, the administrator, and

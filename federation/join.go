@@ -64,7 +64,9 @@ func Join(cfg JoinConfig) (*Facts, error) {
 	if err := d.takeLedger(&cfg, s, g); err != nil {
 		return nil, err
 	}
-	return factsOf(cfg.Dir, founder, cfg.Genesis, g), nil
+	facts := factsOf(cfg.Dir, founder, cfg.Genesis, g)
+	facts.Waits = !slices.ContainsFunc(g.Organisations, func(o contract.Organisation) bool { return o.MSP == s.MSP })
+	return facts, nil
 }
 
 func exists(path string) bool {

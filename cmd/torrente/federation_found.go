@@ -203,7 +203,12 @@ func newFederationJoin(std stdio) *cobra.Command {
 			if asJSON {
 				return printJSON(std.out, facts)
 			}
-			return sayFacts(std, facts)
+			if err := sayFacts(std, facts); err != nil || !facts.Waits {
+				return err
+			}
+			_, err = fmt.Fprintf(std.out, "%s is not of the organizations that founded %s: it can serve when more than half of them have admitted it\n",
+				facts.MSP, printable(facts.Name))
+			return err
 		},
 	}
 	s := c.Flags()
