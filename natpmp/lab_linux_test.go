@@ -32,9 +32,6 @@ type lab struct {
 // in the internet.
 func newLab(t *testing.T, wan string) *lab {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("routers take their time to start")
-	}
 	n, err := netlab.New()
 	if err != nil {
 		t.Fatal(err)

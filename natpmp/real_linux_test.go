@@ -61,9 +61,9 @@ func TestRealGateway(t *testing.T) {
 	l.t = t
 }
 
-// TestRealRenewal maps twice by each protocol: the gateway grants the same
+// TestRealGatewayRenewal maps twice by each protocol: the gateway grants the same
 // again, tells that it has it, and forgets it when it is released.
-func TestRealRenewal(t *testing.T) {
+func TestRealGatewayRenewal(t *testing.T) {
 	l := newLab(t, "11.0.0.2")
 	for _, protocol := range []string{"pcp", "natpmp", "upnp", "pinhole"} {
 		if out, err := l.role("host", "twice "+protocol).CombinedOutput(); err != nil {

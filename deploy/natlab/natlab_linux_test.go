@@ -36,9 +36,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestPaths plays every way by which two homes meet, and none, at once, and prints the
+// TestLabPaths plays every way by which two homes meet, and none, at once, and prints the
 // table.
-func TestPaths(t *testing.T) {
+func TestLabPaths(t *testing.T) {
 	torrente := inLab(t)
 	var table bytes.Buffer
 	var mu sync.Mutex
@@ -64,7 +64,7 @@ func TestPaths(t *testing.T) {
 }
 
 // An interrupt ends what runs, and removes the namespaces and the folder.
-func TestInterrupted(t *testing.T) {
+func TestLabInterrupted(t *testing.T) {
 	torrente := inLab(t)
 	self := filepath.Join(t.TempDir(), "natlab")
 	if out, err := exec.Command("go", "build", "-o", self, ".").CombinedOutput(); err != nil {
@@ -113,9 +113,6 @@ func TestInterrupted(t *testing.T) {
 // inLab builds the node.
 func inLab(t *testing.T) (torrente string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("one path takes a minute")
-	}
 	torrente, err := program()
 	if err != nil {
 		t.Fatal(err)

@@ -19,9 +19,6 @@ func listed(t *testing.T) string {
 // What a lab makes is gone after it, also if it is built in part, and what a process
 // left that was killed goes with the next lab.
 func TestLabsLeaveNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("namespaces need root, which make test has, and make test-short need not")
-	}
 	const dead = "torrente-4194305-1-router" // Linux has no such process
 	if out, err := exec.Command("ip", "netns", "add", dead).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -434,6 +434,21 @@ func TestProposalsArePaged(t *testing.T) {
 	}
 }
 
+// auditRefuses writes rows, or deletes those that are nil, and has the audit find it.
+func (w *world) auditRefuses(what string, rows []Row) {
+	w.t.Helper()
+	spoiled := copyOf(w.state.memory)
+	for _, row := range rows {
+		spoiled[row.Key] = row.Value
+		if row.Value == nil {
+			delete(spoiled, row.Key)
+		}
+	}
+	if b, err := Audit(spoiled); err == nil {
+		w.t.Fatalf("%s: %+v", what, b)
+	}
+}
+
 // The audit finds what passed without a majority, and coins from nowhere.
 func TestAuditFindsFalseVotes(t *testing.T) {
 	w := newCouncil(t, 3)
@@ -451,16 +466,7 @@ func TestAuditFindsFalseVotes(t *testing.T) {
 		"minted, not counted":  {{keyMinted, nil}},
 		"a proposal cut off":   {{keyProposal(id), []byte{1, 'x'}}},
 	} {
-		spoiled := copyOf(w.state.memory)
-		for _, row := range rows {
-			spoiled[row.Key] = row.Value
-			if row.Value == nil {
-				delete(spoiled, row.Key)
-			}
-		}
-		if b, err := Audit(spoiled); err == nil {
-			t.Errorf("%s: %+v", what, b)
-		}
+		w.auditRefuses(what, rows)
 	}
 }
 
@@ -484,6 +490,7 @@ func FuzzProposalRow(f *testing.F) {
 	for _, d := range []Decision{
 		&SetPrice{1}, &Mint{p["bob"].Account(), 5}, &Revoke{"Org1MSP", p["bob"].SPKI},
 		&Reinstate{p["bob"].Account()}, &Reassign{"Org1MSP", p["bob"].SPKI, p["other"].SPKI},
+		&Admit{Organisation{mspOf(2), p["admin2"].Account(), [][]byte{{0x30, 0}}}},
 	} {
 		f.Add((&proposal{"Org1MSP", start, d}).append(nil))
 	}
@@ -631,16 +638,7 @@ func TestAuditFindsFalseOrganisations(t *testing.T) {
 		"its admission is gone": {{keyPassed(id), nil}},
 		"a stranger's vote":     {{keyVote(price, "Ghost"), present{}.append(nil)}, {keyPassed(price), passing{start, 3}.append(nil)}},
 	} {
-		spoiled := copyOf(w.state.memory)
-		for _, row := range rows {
-			spoiled[row.Key] = row.Value
-			if row.Value == nil {
-				delete(spoiled, row.Key)
-			}
-		}
-		if b, err := Audit(spoiled); err == nil {
-			t.Errorf("%s: %+v", what, b)
-		}
+		w.auditRefuses(what, rows)
 	}
 	w.audit()
 }
