@@ -216,7 +216,7 @@ func TestJoinTakesHostRoots(t *testing.T) {
 	a := must[*identity.Authority](t)(identity.NewAuthority("Alpha", all[0].clock.now(), 24*time.Hour))
 	roots := identity.EncodeCertificates([]*x509.Certificate{a.Root()})
 	join := JoinConfig{Dir: all[1].dir, Genesis: document, Ledger: "https://127.0.0.1:1", Host: "Alpha", HostRoots: []byte("no certificate")}
-	if _, err := Join(join); err == nil || exists(filepath.Join(all[1].dir, genesisFile)) {
+	if _, err := Join(join); !errors.Is(err, errHostRoots) || exists(filepath.Join(all[1].dir, genesisFile)) {
 		t.Errorf("joined with what is no certificate: %v", err)
 	}
 	join.HostRoots = roots

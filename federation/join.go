@@ -99,6 +99,8 @@ func (d folder) takeLedger(cfg *JoinConfig, s settings, g *contract.Genesis) err
 	return d.writeJSON(settingsFile, s, 0o600)
 }
 
+var errHostRoots = errors.New("the host's roots are no certificates in PEM: ask the organization that has the ledger for those in the folder authorities of its federation")
+
 // takeHostRoots keeps the roots of the organisation that has the ledger, if they are
 // given: who comes late may find others than the genesis document's.
 func (d folder) takeHostRoots(text []byte) error {
@@ -107,7 +109,7 @@ func (d folder) takeHostRoots(text []byte) error {
 	}
 	roots, err := identity.DecodeCertificates(text)
 	if err != nil {
-		return fmt.Errorf("the host's roots: %w", err)
+		return errHostRoots // identity's sentence is for who enrolls
 	}
 	return d.write(hostRootsFile, identity.EncodeCertificates(roots), 0o644)
 }
